@@ -1,0 +1,207 @@
+//! `model.toml`: what an owner says of a model, over what the graph says.
+
+use std::{fs, io, path::Path};
+
+use serde::Deserialize;
+
+use crate::{
+    error::{Error, Result},
+    model::name::ModelVersion,
+};
+
+/// The name of the file, beside the version folders.
+pub const FILE_NAME: &str = "model.toml";
+
+/// The settings of one model. Unknown keys are errors; everything has a default.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Manifest {
+    /// One sentence for people.
+    pub description: Option<String>,
+    /// The version served when a request names none; the highest if absent.
+    pub default_version: Option<u64>,
+    /// `[features]`
+    pub features: Names,
+    /// `[classes]`
+    pub classes: Names,
+    /// `[output]`
+    pub output: OutputSettings,
+    /// `[batching]`
+    pub batching: BatchingSettings,
+    /// `[instances]`
+    pub instances: InstanceSettings,
+}
+
+/// `[features]` or `[classes]`: names in column or class order.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Names {
+    /// The names, without duplicates.
+    pub names: Option<Vec<String>>,
+}
+
+/// `[output]`: which outputs mean what, where the graph leaves it open.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputSettings {
+    /// The output that is the label.
+    pub label: Option<String>,
+    /// The output that has one number per class.
+    pub probabilities: Option<String>,
+    /// The key under which a regression's value is answered too.
+    pub prediction_name: Option<String>,
+}
+
+/// `[batching]`: how requests wait for the model.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchingSettings {
+    /// The most rows run at once.
+    pub max_batch_size: usize,
+    /// How long the oldest request may wait for company; 0 is never.
+    pub max_queue_delay_microseconds: u64,
+    /// The most requests that wait; one more is answered 429.
+    pub max_queue_size: usize,
+}
+
+/// `[instances]`: how many copies of the model run, on how many threads each.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InstanceSettings {
+    /// The number of sessions; each holds the model's memory once more.
+    pub count: usize,
+    /// The threads one run uses.
+    pub intra_op_threads: usize,
+}
+
+impl Default for BatchingSettings {
+    fn default() -> Self {
+        Self { max_batch_size: 64, max_queue_delay_microseconds: 0, max_queue_size: 1024 }
+    }
+}
+
+impl Default for InstanceSettings {
+    fn default() -> Self {
+        Self { count: 1, intra_op_threads: 1 }
+    }
+}
+
+impl Manifest {
+    /// Reads `folder/model.toml`, or returns the defaults where there is none. Blocks on the disk.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the file, the line and the key that is wrong.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE_NAME);
+        match fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text).map_err(|error| error.context(path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(Error::invalid(format!("cannot read {}: {error}", path.display()))),
+        }
+    }
+
+    /// Parses the text of a `model.toml`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the line and the key that is wrong.
+    pub fn parse(text: &str) -> Result<Self> {
+        let manifest: Self = toml::from_str(text).map_err(|error| describe_toml_error(text, &error))?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<()> {
+        for (table, names) in [("features", &self.features), ("classes", &self.classes)] {
+            check_names(names.names.as_deref().unwrap_or_default())
+                .map_err(|error| error.context(format!("[{table}] names")))?;
+        }
+        if self.default_version.is_some_and(|version| ModelVersion::new(version).is_none()) {
+            return Err(Error::invalid("default_version = 0: expected a positive integer"));
+        }
+        let limits = [
+            ("[batching] max_batch_size", self.batching.max_batch_size, 1 << 20),
+            ("[batching] max_queue_size", self.batching.max_queue_size, 1 << 20),
+            ("[instances] count", self.instances.count, 256),
+            ("[instances] intra_op_threads", self.instances.intra_op_threads, 1024),
+        ];
+        for (key, value, most) in limits {
+            if value == 0 || value > most {
+                return Err(Error::invalid(format!("{key} = {value}: expected 1 to {most}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks that names are there, not empty and each once; an empty list passes here.
+///
+/// # Errors
+/// `InvalidArgument` naming the culprit.
+pub fn check_names(names: &[String]) -> Result<()> {
+    for (index, name) in names.iter().enumerate() {
+        if name.is_empty() {
+            return Err(Error::invalid(format!("name {index} is empty")));
+        }
+        if names[..index].contains(name) {
+            return Err(Error::invalid(format!("{name:?} is there twice")));
+        }
+    }
+    Ok(())
+}
+
+/// Says in one line what toml says in several: the line number, then the fault with the key's name.
+fn describe_toml_error(text: &str, error: &toml::de::Error) -> Error {
+    let message = error.message().replace('\n', " ");
+    match error.span() {
+        Some(span) => {
+            let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+            Error::invalid(format!("line {line}: {message}"))
+        }
+        None => Error::invalid(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_the_contract_is_read() {
+        let manifest = Manifest::parse(
+            r#"
+            description = "Fisher's iris"
+            default_version = 2
+            [features]
+            names = ["a", "b"]
+            [classes]
+            names = ["x"]
+            [output]
+            label = "label"
+            probabilities = "probabilities"
+            prediction_name = "duration"
+            [batching]
+            max_batch_size = 8
+            max_queue_delay_microseconds = 50
+            max_queue_size = 16
+            [instances]
+            count = 2
+            intra_op_threads = 3
+            "#,
+        )
+        .unwrap();
+        assert_eq!(manifest.features.names.unwrap(), ["a", "b"]);
+        assert_eq!(manifest.batching.max_queue_size, 16);
+        assert_eq!(manifest.instances, InstanceSettings { count: 2, intra_op_threads: 3 });
+    }
+
+    #[test]
+    fn a_wrong_file_is_described_by_line_and_key() {
+        let message = |text: &str| Manifest::parse(text).unwrap_err().message().to_owned();
+        let misspelt = message("[batching]\nmax_batchsize = 3");
+        assert!(misspelt.starts_with("line 2: unknown field `max_batchsize`"), "{misspelt}");
+        assert!(message("[features]\nnames = 3").starts_with("line 2: invalid type"));
+        assert_eq!(message("[instances]\ncount = 0"), "[instances] count = 0: expected 1 to 256");
+        assert_eq!(message("[classes]\nnames = [\"a\", \"a\"]"), "[classes] names: \"a\" is there twice");
+        assert!(message("a = = 2").starts_with("line 1: "));
+    }
+}

@@ -1,0 +1,354 @@
+//! What the ONNX file itself says that ONNX Runtime does not tell: opsets, metadata, class labels, external data.
+//!
+//! The messages are the subset of [onnx.proto](https://github.com/onnx/onnx/blob/main/onnx/onnx.proto) that is asked
+//! for here; prost passes over the rest, weights included.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt::Write as _,
+    fs,
+    path::Path,
+};
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    error::{Error, Result},
+    model::signature::ClassLabel,
+};
+
+/// Facts of an ONNX file, read without ONNX Runtime.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OnnxFile {
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+    /// The size of the file, in bytes.
+    pub size_bytes: u64,
+    /// The IR version.
+    pub ir_version: i64,
+    /// Operator set versions by domain; the default domain is `ai.onnx`.
+    pub opsets: BTreeMap<String, i64>,
+    /// Who wrote the file, as `skl2onnx 1.20.0`; empty if it does not say.
+    pub producer: String,
+    /// `metadata_props`.
+    pub metadata: HashMap<String, String>,
+    /// Files of external data, as the graph names them, relative to the model's folder.
+    pub external_data: BTreeSet<String>,
+    /// The class labels of the graph's classifiers, if all of them declare the same.
+    pub class_labels: Option<Vec<ClassLabel>>,
+    /// By output: the keys of its maps, in the order that ZipMap declares.
+    pub map_keys: HashMap<String, Vec<ClassLabel>>,
+    /// Inputs and outputs for which the graph declares no shape; ONNX Runtime cannot tell them from scalars.
+    pub without_shape: HashSet<String>,
+    /// Whether every dimension of every input is fixed.
+    pub fixed_shapes: bool,
+}
+
+impl OnnxFile {
+    /// Reads the file and checks that its external data lies in its own folder. Blocks on the disk.
+    ///
+    /// The bytes are dropped again before this returns, so that they are never in memory beside the loaded model.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where the file cannot be read, is not ONNX, or refers to data outside its folder.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes =
+            fs::read(path).map_err(|error| Error::invalid(format!("cannot read {}: {error}", path.display())))?;
+        let file = Self::parse(&bytes).map_err(|error| error.context(path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for location in &file.external_data {
+            check_external_data(folder, location).map_err(|error| error.context(path.display()))?;
+        }
+        Ok(file)
+    }
+
+    /// Reads the facts off the bytes of a file.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where they are not an ONNX model.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let model =
+            proto::Model::decode(bytes).map_err(|error| Error::invalid(format!("not an ONNX model: {error}")))?;
+        let Some(graph) = &model.graph else {
+            return Err(Error::invalid("not an ONNX model: it has no graph"));
+        };
+        let mut file = Self {
+            sha256: hex_sha256(bytes),
+            size_bytes: bytes.len() as u64,
+            ir_version: model.ir_version,
+            opsets: model.opsets.iter().map(|opset| (domain_name(&opset.domain), opset.version)).collect(),
+            producer: format!("{} {}", model.producer_name, model.producer_version).trim().to_owned(),
+            metadata: model.metadata.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect(),
+            without_shape: graph
+                .inputs
+                .iter()
+                .chain(&graph.outputs)
+                .filter(|value| value.lacks_shape())
+                .map(|value| value.name.clone())
+                .collect(),
+            fixed_shapes: graph.inputs.iter().all(proto::ValueInfo::is_fixed),
+            ..Self::default()
+        };
+        file.visit_graph(graph);
+        model.functions.iter().flat_map(|function| &function.nodes).for_each(|node| file.visit_node(node));
+        Ok(file)
+    }
+
+    fn visit_graph(&mut self, graph: &proto::Graph) {
+        let sparse = graph.sparse_initializers.iter().flat_map(|sparse| [&sparse.values, &sparse.indices]).flatten();
+        graph.initializers.iter().chain(sparse).for_each(|tensor| self.visit_tensor(tensor));
+        graph.nodes.iter().for_each(|node| self.visit_node(node));
+        let mut labels = graph.nodes.iter().filter_map(class_labels);
+        if let Some(first) = labels.next()
+            && labels.all(|other| other == first)
+        {
+            self.class_labels.get_or_insert(first);
+        }
+    }
+
+    fn visit_node(&mut self, node: &proto::Node) {
+        for attribute in &node.attributes {
+            attribute.tensor.iter().chain(&attribute.tensors).for_each(|tensor| self.visit_tensor(tensor));
+            attribute.graph.iter().chain(&attribute.graphs).for_each(|graph| self.visit_graph(graph));
+        }
+        if let ("ZipMap", [output], Some(keys)) = (&*node.op_type, &node.outputs[..], class_labels(node)) {
+            self.map_keys.insert(output.clone(), keys);
+        }
+    }
+
+    fn visit_tensor(&mut self, tensor: &proto::Tensor) {
+        let location = tensor.external_data.iter().find(|entry| entry.key == "location");
+        self.external_data.extend(location.map(|entry| entry.value.clone()));
+    }
+}
+
+/// Checks that the file of `location` lies in `folder`: no absolute path, no `..`, and no link that leads out.
+/// A hard link is refused because nothing tells where else the same file lies.
+fn check_external_data(folder: &Path, location: &str) -> Result<()> {
+    use std::path::Component;
+    let refuse = |why: &str| Err(Error::invalid(format!("external data {location:?} {why}")));
+    let relative = Path::new(location);
+    if !relative.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir)) {
+        return refuse("is outside the model's folder");
+    }
+    let (Ok(folder), Ok(file)) = (folder.canonicalize(), folder.join(relative).canonicalize()) else {
+        return refuse("is not there");
+    };
+    if !file.starts_with(folder) {
+        return refuse("is a link out of the model's folder");
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::MetadataExt::nlink(&file.metadata().map_err(Error::internal)?) > 1 {
+        return refuse("is a hard link");
+    }
+    Ok(())
+}
+
+fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _infallible = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn domain_name(domain: &str) -> String {
+    if domain.is_empty() { "ai.onnx".to_owned() } else { domain.to_owned() }
+}
+
+/// Returns the labels that an `ai.onnx.ml` classifier or ZipMap declares; the attribute's name varies by operator.
+fn class_labels(node: &proto::Node) -> Option<Vec<ClassLabel>> {
+    let attribute = node.attributes.iter().find(|attribute| attribute.name.starts_with("classlabels_"))?;
+    let text = |bytes: &Vec<u8>| ClassLabel::Text(String::from_utf8_lossy(bytes).into());
+    let labels: Vec<_> = match attribute.integers.is_empty() {
+        true => attribute.strings.iter().map(text).collect(),
+        false => attribute.integers.iter().copied().map(ClassLabel::Integer).collect(),
+    };
+    (!labels.is_empty()).then_some(labels)
+}
+
+/// The subset of onnx.proto that is read. Field numbers are onnx.proto's.
+mod proto {
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Model {
+        #[prost(int64, tag = "1")]
+        pub(super) ir_version: i64,
+        #[prost(string, tag = "2")]
+        pub(super) producer_name: String,
+        #[prost(string, tag = "3")]
+        pub(super) producer_version: String,
+        #[prost(message, optional, tag = "7")]
+        pub(super) graph: Option<Graph>,
+        #[prost(message, repeated, tag = "8")]
+        pub(super) opsets: Vec<OperatorSet>,
+        #[prost(message, repeated, tag = "14")]
+        pub(super) metadata: Vec<Entry>,
+        #[prost(message, repeated, tag = "25")]
+        pub(super) functions: Vec<Function>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct OperatorSet {
+        #[prost(string, tag = "1")]
+        pub(super) domain: String,
+        #[prost(int64, tag = "2")]
+        pub(super) version: i64,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Entry {
+        #[prost(string, tag = "1")]
+        pub(super) key: String,
+        #[prost(string, tag = "2")]
+        pub(super) value: String,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Function {
+        #[prost(message, repeated, tag = "7")]
+        pub(super) nodes: Vec<Node>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Graph {
+        #[prost(message, repeated, tag = "1")]
+        pub(super) nodes: Vec<Node>,
+        #[prost(message, repeated, tag = "5")]
+        pub(super) initializers: Vec<Tensor>,
+        #[prost(message, repeated, tag = "11")]
+        pub(super) inputs: Vec<ValueInfo>,
+        #[prost(message, repeated, tag = "12")]
+        pub(super) outputs: Vec<ValueInfo>,
+        #[prost(message, repeated, tag = "15")]
+        pub(super) sparse_initializers: Vec<SparseTensor>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Node {
+        #[prost(string, repeated, tag = "2")]
+        pub(super) outputs: Vec<String>,
+        #[prost(string, tag = "4")]
+        pub(super) op_type: String,
+        #[prost(message, repeated, tag = "5")]
+        pub(super) attributes: Vec<Attribute>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Attribute {
+        #[prost(string, tag = "1")]
+        pub(super) name: String,
+        #[prost(message, optional, tag = "5")]
+        pub(super) tensor: Option<Tensor>,
+        #[prost(message, optional, tag = "6")]
+        pub(super) graph: Option<Graph>,
+        #[prost(int64, repeated, tag = "8")]
+        pub(super) integers: Vec<i64>,
+        #[prost(bytes = "vec", repeated, tag = "9")]
+        pub(super) strings: Vec<Vec<u8>>,
+        #[prost(message, repeated, tag = "10")]
+        pub(super) tensors: Vec<Tensor>,
+        #[prost(message, repeated, tag = "11")]
+        pub(super) graphs: Vec<Graph>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Tensor {
+        #[prost(message, repeated, tag = "13")]
+        pub(super) external_data: Vec<Entry>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct SparseTensor {
+        #[prost(message, optional, tag = "1")]
+        pub(super) values: Option<Tensor>,
+        #[prost(message, optional, tag = "2")]
+        pub(super) indices: Option<Tensor>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct ValueInfo {
+        #[prost(string, tag = "1")]
+        pub(super) name: String,
+        #[prost(message, optional, tag = "2")]
+        pub(super) r#type: Option<Type>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Type {
+        #[prost(message, optional, tag = "1")]
+        pub(super) tensor: Option<TensorType>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct TensorType {
+        #[prost(message, optional, tag = "2")]
+        pub(super) shape: Option<TensorShape>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct TensorShape {
+        #[prost(message, repeated, tag = "1")]
+        pub(super) dims: Vec<Dimension>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Dimension {
+        #[prost(int64, optional, tag = "1")]
+        pub(super) value: Option<i64>,
+    }
+
+    impl ValueInfo {
+        /// Tells whether this is a tensor of which not even the rank is declared.
+        pub(super) fn lacks_shape(&self) -> bool {
+            self.tensor().is_some_and(|tensor| tensor.shape.is_none())
+        }
+
+        /// Tells whether this is a tensor whose every dimension is declared as a number.
+        pub(super) fn is_fixed(&self) -> bool {
+            let shape = self.tensor().and_then(|tensor| tensor.shape.as_ref());
+            shape.is_some_and(|shape| shape.dims.iter().all(|dim| dim.value.is_some()))
+        }
+
+        fn tensor(&self) -> Option<&TensorType> {
+            self.r#type.as_ref()?.tensor.as_ref()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_onnx_is_refused() {
+        for bytes in [&b""[..], b"not a model", b"\xff\xff\xff\xff", b"{\"json\": true}"] {
+            let error = OnnxFile::parse(bytes).unwrap_err();
+            assert!(error.message().starts_with("not an ONNX model"), "{error}");
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn external_data_must_lie_in_the_models_folder() {
+        let outside = tempfile::tempdir().unwrap();
+        let folder = outside.path().join("model");
+        fs::create_dir(&folder).unwrap();
+        fs::write(outside.path().join("secret"), "x").unwrap();
+        fs::write(folder.join("weights"), "x").unwrap();
+        std::os::unix::fs::symlink("../secret", folder.join("soft")).unwrap();
+        fs::hard_link(outside.path().join("secret"), folder.join("hard")).unwrap();
+
+        assert!(check_external_data(&folder, "weights").is_ok());
+        let absolute = outside.path().join("secret");
+        for (location, why) in [
+            ("../secret", "is outside"),
+            (absolute.to_str().unwrap(), "is outside"),
+            ("soft", "is a link out"),
+            ("hard", "is a hard link"),
+            ("absent", "is not there"),
+        ] {
+            let error = check_external_data(&folder, location).unwrap_err();
+            assert!(error.message().contains(why), "{location}: {error}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A model's whole meaning: signature, rows, task and classes, and where each of them was learnt.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    error::{Error, Result},
+    model::{
+        manifest::{self, Manifest},
+        onnx_file::OnnxFile,
+        rows::Rows,
+        signature::{ClassLabel, Dim, Signature},
+        task::{Classes, Task},
+    },
+};
+
+/// What every protocol needs to know of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schema {
+    /// One sentence for people.
+    pub description: Option<String>,
+    /// Inputs and outputs.
+    pub signature: Signature,
+    /// How rows of features become inputs; `None` where inputs are not rows of features.
+    pub rows: Option<Rows>,
+    /// What the outputs mean.
+    pub task: Task,
+    /// The classes of a classifier, where they are known before a run.
+    pub classes: Option<Classes>,
+    /// Where the above was learnt.
+    pub sources: Sources,
+}
+
+/// Where a part of a schema was learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Said in model.toml.
+    Manifest,
+    /// Said in the ONNX file's `metadata_props`.
+    Metadata,
+    /// Read off the graph: names, types, shapes, class labels.
+    Graph,
+    /// Not known.
+    Unknown,
+}
+
+/// The source of each part of a schema that more than one source can give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sources {
+    /// Of the feature names.
+    pub features: Source,
+    /// Of the class names.
+    pub classes: Source,
+    /// Of the task.
+    pub task: Source,
+}
+
+impl Schema {
+    /// Puts together what the manifest, the file's metadata and the graph say; the manifest wins, then the metadata.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where they contradict each other or the signature.
+    pub fn new(signature: Signature, manifest: &Manifest, file: &OnnxFile) -> Result<Self> {
+        let (feature_names, features_from) = given_names(manifest.features.names.as_ref(), file, &["onnxd.features"])?;
+        let rows = Rows::infer(&signature, feature_names.as_deref())
+            .map_err(|error| error.context(format!("features from {features_from}")))?;
+        let (class_names, classes_from) =
+            given_names(manifest.classes.names.as_ref(), file, &["onnxd.classes", "classes", "names"])?;
+        let task = Task::infer(&signature, &manifest.output, class_names.is_some())?;
+        let classes = match &task {
+            Task::Classification(_) => classes(&signature, &task, class_names, file.class_labels.clone())
+                .map_err(|error| error.context(format!("classes from {classes_from}")))?,
+            Task::Regression(_) | Task::Raw => None,
+        };
+        let named_rows = rows.as_ref().is_some_and(|rows| rows.features.is_some());
+        let sources = Sources {
+            features: features_from.or_graph(named_rows),
+            classes: classes_from.or_graph(classes.is_some()),
+            task: if manifest.output == manifest::OutputSettings::default() { Source::Graph } else { Source::Manifest },
+        };
+        Ok(Self { description: manifest.description.clone(), signature, rows, task, classes, sources })
+    }
+}
+
+impl Source {
+    fn or_graph(self, found: bool) -> Self {
+        match self {
+            Self::Unknown if found => Self::Graph,
+            known => known,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Manifest => "model.toml",
+            Self::Metadata => "metadata",
+            Self::Graph => "graph",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// Takes names from the manifest, else from the first of `keys` that the metadata has.
+fn given_names(
+    from_manifest: Option<&Vec<String>>,
+    file: &OnnxFile,
+    keys: &[&str],
+) -> Result<(Option<Vec<String>>, Source)> {
+    if let Some(names) = from_manifest {
+        return Ok((Some(names.clone()), Source::Manifest));
+    }
+    for key in keys {
+        let Some(text) = file.metadata.get(*key) else { continue };
+        match parse_metadata_names(text) {
+            Some(names) => {
+                manifest::check_names(&names).map_err(|error| error.context(format!("metadata {key:?}")))?;
+                return Ok((Some(names), Source::Metadata));
+            }
+            // Only keys of our own must be well-formed: other tools may use the common words for other things.
+            None if key.starts_with("onnxd.") => {
+                return Err(Error::invalid(format!("metadata {key:?}: expected a JSON list of strings, got {text:?}")));
+            }
+            None => {}
+        }
+    }
+    Ok((None, Source::Unknown))
+}
+
+/// Reads `["a","b"]`, or Ultralytics' `{0: 'a', 1: 'b'}`.
+fn parse_metadata_names(text: &str) -> Option<Vec<String>> {
+    if let Ok(names) = serde_json::from_str(text) {
+        return Some(names);
+    }
+    let entries = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let mut names = Vec::new();
+    for entry in entries.split(", ") {
+        let (index, name) = entry.split_once(':')?;
+        if index.trim().trim_matches(['\'', '"']).parse() != Ok(names.len()) {
+            return None;
+        }
+        names.push(name.trim().trim_matches(['\'', '"']).to_owned());
+    }
+    Some(names)
+}
+
+/// Reconciles class names with the labels in the graph and the width of the probabilities.
+fn classes(
+    signature: &Signature,
+    task: &Task,
+    names: Option<Vec<String>>,
+    graph_labels: Option<Vec<ClassLabel>>,
+) -> Result<Option<Classes>> {
+    let Task::Classification(classification) = task else { return Ok(None) };
+    let probabilities = classification.probabilities.map(|index| &signature.outputs[index]);
+    let labels = probabilities.and_then(|output| output.map_keys.clone()).or(graph_labels);
+    let declared_width = probabilities
+        .and_then(|output| output.tensor.dims.as_deref())
+        .and_then(|dims| dims.last())
+        .and_then(Dim::fixed);
+    // Labels of another length belong to another part of the graph.
+    let labels = labels.filter(|labels| declared_width.is_none_or(|width| width == labels.len()));
+    let count = labels.as_ref().map(Vec::len).or(declared_width);
+    if let (Some(names), Some(count)) = (&names, count)
+        && names.len() != count
+    {
+        return Err(Error::invalid(format!("expected {count} class names, one a class, but got {}", names.len())));
+    }
+    let names: Option<Vec<Arc<str>>> = match (names, &labels) {
+        (Some(names), _) => Some(names.into_iter().map(Into::into).collect()),
+        (None, Some(labels)) => Some(labels.iter().map(|label| label.to_string().into()).collect()),
+        (None, None) => declared_width.map(|width| (0..width).map(|class| class.to_string().into()).collect()),
+    };
+    Ok(names.map(|names| Classes { names, labels }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn class_names_are_read_as_exporters_write_them() {
+        let read = |text: &str| parse_metadata_names(text);
+        assert_eq!(read(r#"["a", "b"]"#).unwrap(), ["a", "b"]);
+        assert_eq!(read("{0: 'person', 1: 'traffic light'}").unwrap(), ["person", "traffic light"]);
+        assert_eq!(read(r#"{"0": "a", "1": "b"}"#).unwrap(), ["a", "b"]);
+        for other in ["a,b", "{1: 'a'}", "3", "[1]", "{}"] {
+            assert_eq!(read(other), None, "{other}");
+        }
+    }
+}

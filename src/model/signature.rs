@@ -1,0 +1,145 @@
+//! What a model takes and gives: names, element types and dimensions.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    error::{Error, Result},
+    tensor::{data_type::DataType, shape::Shape, tensor::Tensor},
+};
+
+/// One dimension of a declared shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dim {
+    /// Always this size.
+    Fixed(usize),
+    /// Any size; the graph may have given it a name, such as `N`.
+    Dynamic(Option<Arc<str>>),
+}
+
+/// A declared input or output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorSpec {
+    /// The name in the graph.
+    pub name: Arc<str>,
+    /// The element type.
+    pub data_type: DataType,
+    /// The dimensions, or `None` where the graph declares not even the rank.
+    pub dims: Option<Vec<Dim>>,
+}
+
+/// A class label, as a graph declares it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClassLabel {
+    /// An integer label.
+    Integer(i64),
+    /// A string label.
+    Text(Arc<str>),
+}
+
+/// A declared output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputSpec {
+    /// Name, element type and dimensions. A sequence of maps (ZipMap) is declared here as the FP32 `[-1, C]`
+    /// tensor that the engine turns it into.
+    pub tensor: TensorSpec,
+    /// For a sequence of maps: its keys, in the order of the tensor's columns.
+    pub map_keys: Option<Vec<ClassLabel>>,
+}
+
+/// The inputs and outputs of a model, in the graph's order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Signature {
+    /// The inputs a request must give (initializers are not among them).
+    pub inputs: Vec<TensorSpec>,
+    /// The outputs.
+    pub outputs: Vec<OutputSpec>,
+}
+
+impl Signature {
+    /// Returns the index of the input of this name.
+    pub fn input_index(&self, name: &str) -> Option<usize> {
+        self.inputs.iter().position(|input| &*input.name == name)
+    }
+
+    /// Returns the index of the output of this name.
+    pub fn output_index(&self, name: &str) -> Option<usize> {
+        self.outputs.iter().position(|output| &*output.tensor.name == name)
+    }
+
+    /// Returns the inputs' names for a message: `"a", "b"`.
+    pub fn input_names(&self) -> String {
+        let names: Vec<_> = self.inputs.iter().map(|input| format!("{:?}", input.name)).collect();
+        names.join(", ")
+    }
+}
+
+impl TensorSpec {
+    /// Checks element type and shape of a value for this input.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: `input "image": expected FP32 [-1, 3, 224, 224], got FP32 [1, 224, 224, 3]`.
+    pub fn check(&self, tensor: &Tensor) -> Result<()> {
+        if tensor.data_type() == self.data_type && self.admits(tensor.shape()) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "input {:?}: expected {self}, got {} {}",
+            self.name,
+            tensor.data_type(),
+            tensor.shape()
+        )))
+    }
+
+    /// Tells whether a value of this shape fits the declared dimensions.
+    pub fn admits(&self, shape: &Shape) -> bool {
+        let Some(dims) = &self.dims else { return true };
+        dims.len() == shape.len()
+            && dims.iter().zip(shape.iter()).all(|(dim, size)| match dim {
+                Dim::Fixed(fixed) => fixed == size,
+                Dim::Dynamic(_) => true,
+            })
+    }
+
+    /// Returns the declared rank, if there is one.
+    pub fn rank(&self) -> Option<usize> {
+        self.dims.as_ref().map(Vec::len)
+    }
+
+    /// Returns the dimensions as the Open Inference Protocol writes them: -1 for a dynamic one; `[]` for an unknown rank.
+    pub fn protocol_dims(&self) -> Vec<i64> {
+        self.dims.iter().flatten().map(Dim::protocol_value).collect()
+    }
+}
+
+impl Dim {
+    /// Returns the size, or `None` where it is dynamic.
+    pub fn fixed(&self) -> Option<usize> {
+        match self {
+            Self::Fixed(size) => Some(*size),
+            Self::Dynamic(_) => None,
+        }
+    }
+
+    fn protocol_value(&self) -> i64 {
+        self.fixed().map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX))
+    }
+}
+
+impl fmt::Display for TensorSpec {
+    /// Writes `FP32 [-1, 4]`, or `FP32 of any shape`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.dims {
+            Some(_) => write!(f, "{} {:?}", self.data_type, self.protocol_dims()),
+            None => write!(f, "{} of any shape", self.data_type),
+        }
+    }
+}
+
+impl fmt::Display for ClassLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(label) => label.fmt(f),
+            Self::Text(label) => f.write_str(label),
+        }
+    }
+}

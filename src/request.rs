@@ -1,0 +1,106 @@
+//! Requests on their way to a model and answers on their way back, in no protocol's words.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::{
+    error::{Error, Result},
+    model::signature::Signature,
+    tensor::tensor::Tensor,
+};
+
+/// Tensors in signature order; up to four do not allocate.
+pub type Tensors = SmallVec<[Tensor; 4]>;
+
+/// What a protocol's decoder makes: named tensors. Knows nothing of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InferRequest {
+    /// The inputs, in any order.
+    pub inputs: SmallVec<[InputTensor; 4]>,
+}
+
+/// A tensor and the name of the input it is for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputTensor {
+    /// The input's name.
+    pub name: Arc<str>,
+    /// Its value.
+    pub tensor: Tensor,
+}
+
+/// A request that fits the model: all queues and sessions take no other.
+#[derive(Clone, Debug)]
+pub struct ValidRequest {
+    inputs: Tensors,
+    rows: usize,
+}
+
+/// The outputs of a run, in signature order.
+#[derive(Clone, Debug)]
+pub struct InferResponse {
+    /// One tensor per output of the signature.
+    pub outputs: Tensors,
+}
+
+impl ValidRequest {
+    /// Checks names, element types and shapes against the signature and puts the inputs in its order.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the input, what was expected and what came.
+    pub fn new(request: InferRequest, signature: &Signature) -> Result<Self> {
+        let mut slots: SmallVec<[Option<Tensor>; 4]> = SmallVec::from_elem(None, signature.inputs.len());
+        for input in request.inputs {
+            let Some(index) = signature.input_index(&input.name) else {
+                return Err(Error::invalid(format!(
+                    "unknown input {:?}: the model has {}",
+                    input.name,
+                    signature.input_names()
+                )));
+            };
+            signature.inputs[index].check(&input.tensor)?;
+            if slots[index].replace(input.tensor).is_some() {
+                return Err(Error::invalid(format!("input {:?} is there twice", input.name)));
+            }
+        }
+        let mut inputs = Tensors::new();
+        for (slot, spec) in slots.into_iter().zip(&signature.inputs) {
+            let missing = || {
+                Error::invalid(format!("missing input {:?}: the model needs {}", spec.name, signature.input_names()))
+            };
+            inputs.push(slot.ok_or_else(missing)?);
+        }
+        let rows = inputs.first().and_then(|input| input.shape().first().copied()).unwrap_or(1);
+        Ok(Self { inputs, rows })
+    }
+
+    /// Checks that all inputs have the same number of rows, for a model whose inputs are rows of features: a column that
+    /// is shorter than the others fits its own declaration, and the runtime fails only in the middle of the graph.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the input, how many rows were expected and how many came.
+    pub fn check_rows(&self, signature: &Signature) -> Result<()> {
+        for (input, spec) in self.inputs.iter().zip(&signature.inputs) {
+            let rows = input.shape().first().copied().unwrap_or(1);
+            if rows != self.rows {
+                let (expected, first) = (self.rows, &signature.inputs[0].name);
+                let plural = if expected == 1 { "" } else { "s" };
+                return Err(Error::invalid(format!(
+                    "input {:?}: expected {expected} row{plural}, as in input {first:?}, but got {rows}",
+                    spec.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the inputs in signature order.
+    pub fn inputs(&self) -> &[Tensor] {
+        &self.inputs
+    }
+
+    /// Returns the size of axis 0 of the first input, or 1 for a scalar.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}

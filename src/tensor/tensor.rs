@@ -1,0 +1,191 @@
+//! One value: element type, shape and data that fit each other.
+
+use bytemuck::{AnyBitPattern, NoUninit};
+use bytes::Bytes;
+
+use crate::{
+    error::{Error, Result},
+    tensor::{data_type::DataType, shape::Shape},
+};
+
+#[cfg(target_endian = "big")]
+compile_error!("tensors are little-endian in memory, as they are on the wire");
+
+/// A value: row-major little-endian bytes aligned for their element type, or strings.
+///
+/// Cloning shares the data. Element count, shape and byte length agree: both constructors check it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    data_type: DataType,
+    shape: Shape,
+    data: Data,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Data {
+    Raw(Bytes),
+    Strings(Vec<Bytes>),
+}
+
+/// Lets `Bytes` own a vector of elements, so that decoded values become tensor data without a copy.
+struct Elements<T>(Vec<T>);
+
+impl<T: NoUninit> AsRef<[u8]> for Elements<T> {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+/// A Rust type whose values are the elements of a [`DataType`]. BOOL is `u8` on this side: see [`Tensor::from_bools`].
+pub trait Element: NoUninit + AnyBitPattern + Send + 'static {
+    /// The element type this is.
+    const DATA_TYPE: DataType;
+}
+
+macro_rules! elements {
+    ($($rust:ty => $data_type:ident),+ $(,)?) => {
+        $(impl Element for $rust {
+            const DATA_TYPE: DataType = DataType::$data_type;
+        })+
+    };
+}
+
+elements! {
+    u8 => Uint8, u16 => Uint16, u32 => Uint32, u64 => Uint64,
+    i8 => Int8, i16 => Int16, i32 => Int32, i64 => Int64,
+    half::f16 => Fp16, half::bf16 => Bf16, f32 => Fp32, f64 => Fp64,
+}
+
+impl Tensor {
+    /// Takes `values` in row-major order, without copying.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where their number is not the shape's.
+    pub fn from_vec<T: Element>(shape: Shape, values: Vec<T>) -> Result<Self> {
+        check_count(T::DATA_TYPE, &shape, values.len())?;
+        let data = Data::Raw(Bytes::from_owner(Elements(values)));
+        Ok(Self { data_type: T::DATA_TYPE, shape, data })
+    }
+
+    /// Takes BOOL values as bytes 0 and 1, without copying.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where their number is not the shape's.
+    pub fn from_bools(shape: Shape, values: Vec<bool>) -> Result<Self> {
+        check_count(DataType::Bool, &shape, values.len())?;
+        let data = Data::Raw(Bytes::from_owner(Elements(values)));
+        Ok(Self { data_type: DataType::Bool, shape, data })
+    }
+
+    /// Takes strings in row-major order.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where their number is not the shape's.
+    pub fn from_strings(shape: Shape, values: Vec<Bytes>) -> Result<Self> {
+        check_count(DataType::Bytes, &shape, values.len())?;
+        Ok(Self { data_type: DataType::Bytes, shape, data: Data::Strings(values) })
+    }
+
+    /// Makes a tensor of zeros: false for BOOL, empty strings for BYTES.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where the shape's product overflows.
+    pub fn zeros(data_type: DataType, shape: Shape) -> Result<Self> {
+        let overflow = || Error::invalid(format!("{data_type} {shape} has more elements than fit in memory"));
+        let count = shape.element_count().ok_or_else(overflow)?;
+        let data = match data_type.size() {
+            None => Data::Strings(vec![Bytes::new(); count]),
+            Some(size) => {
+                // Whole words, so that the bytes are aligned for any element type.
+                let length = count.checked_mul(size).ok_or_else(overflow)?;
+                let words = vec![0_u64; length.div_ceil(size_of::<u64>())];
+                Data::Raw(Bytes::from_owner(Elements(words)).slice(..length))
+            }
+        };
+        Ok(Self { data_type, shape, data })
+    }
+
+    /// Returns the element type.
+    pub fn data_type(&self) -> DataType {
+        self.data_type
+    }
+
+    /// Returns the shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Returns the number of elements.
+    pub fn len(&self) -> usize {
+        match &self.data {
+            Data::Strings(strings) => strings.len(),
+            Data::Raw(raw) => raw.len() / self.data_type.size().unwrap_or(1),
+        }
+    }
+
+    /// Tells whether there are no elements (a dimension is 0).
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the elements, or `None` where they are not of type `T`.
+    pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
+        match &self.data {
+            Data::Raw(raw) if T::DATA_TYPE == self.data_type => bytemuck::try_cast_slice(raw).ok(),
+            Data::Raw(_) | Data::Strings(_) => None,
+        }
+    }
+
+    /// Returns BOOL elements as bytes 0 and 1, or `None` for another type.
+    pub fn as_bools(&self) -> Option<&[u8]> {
+        match &self.data {
+            Data::Raw(raw) if self.data_type == DataType::Bool => Some(raw),
+            Data::Raw(_) | Data::Strings(_) => None,
+        }
+    }
+
+    /// Returns the strings, or `None` for another type.
+    pub fn as_strings(&self) -> Option<&[Bytes]> {
+        match &self.data {
+            Data::Strings(strings) => Some(strings),
+            Data::Raw(_) => None,
+        }
+    }
+}
+
+fn check_count(data_type: DataType, shape: &Shape, got: usize) -> Result<()> {
+    match shape.element_count() {
+        Some(expected) if expected == got => Ok(()),
+        Some(expected) => Err(Error::invalid(format!("{data_type} {shape} has {expected} elements, but got {got}"))),
+        None => Err(Error::invalid(format!("{data_type} {shape} has more elements than fit in memory"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_come_back_as_they_went_in() {
+        let tensor = Tensor::from_vec(Shape::new(&[2, 2]), vec![1.5_f32, -0.0, f32::NAN, 4.0]).unwrap();
+        let values = tensor.as_slice::<f32>().unwrap();
+        assert_eq!(values[0], 1.5);
+        assert!(values[1].is_sign_negative() && values[2].is_nan());
+        assert_eq!(tensor.as_slice::<f64>(), None);
+        assert_eq!(tensor.len(), 4);
+    }
+
+    #[test]
+    fn a_scalar_has_one_element_and_an_empty_dimension_none() {
+        assert_eq!(Tensor::from_vec(Shape::new(&[]), vec![7_i64]).unwrap().len(), 1);
+        assert!(Tensor::from_vec::<i64>(Shape::new(&[0, 4]), vec![]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_count_that_is_not_the_shapes_is_refused() {
+        let error = Tensor::from_vec(Shape::new(&[2, 3]), vec![0_u8; 5]).unwrap_err();
+        assert_eq!(error.message(), "UINT8 [2, 3] has 6 elements, but got 5");
+        let error = Tensor::from_vec(Shape::new(&[usize::MAX, 2]), vec![0_u8]).unwrap_err();
+        assert!(error.message().contains("more elements than fit in memory"));
+    }
+}
