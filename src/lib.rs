@@ -4,7 +4,7 @@
 //! the model's signature into a [`request::ValidRequest`], queued in the model's lane (`batching`), run by its session
 //! (`engine`), and the outputs are encoded by the protocol again. `serving` is the one door all protocols go through.
 //!
-//! A module imports only what stands below it in this list; `config`, `metrics`, `logging` and `cpu` stand
+//! A module imports only what stands below it in this list; [`config`], `metrics`, [`logging`] and [`cpu`] stand
 //! beside it. ARCHITECTURE.md has the drawing.
 
 pub mod request;
@@ -14,3 +14,6 @@ pub mod tensor;
 
 pub mod error;
 
+pub mod config;
+pub mod cpu;
+pub mod logging;

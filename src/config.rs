@@ -1,0 +1,307 @@
+//! Every setting of the process: its flag, its environment variable, its default and its limits.
+//!
+//! The only reader of the command line and of the environment; everything else is handed what it
+//! needs. A flag wins over its variable, a variable over the default; a variable that is set but
+//! empty counts as unset. A new setting goes into the struct of its concern, with help that says
+//! what it costs, and with a parser whose error says what was expected.
+
+mod environment;
+mod library;
+mod log;
+mod testing;
+mod usage;
+mod value;
+
+use std::{env, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
+
+use self::{
+    usage::parse_from,
+    value::{
+        connection_count, cors_origin, duration_or_zero, host, line_count, on_or_off, port, positive_duration,
+        size_bytes, thread_count,
+    },
+};
+
+/// The parsed command line.
+#[derive(Debug, Parser)]
+#[command(name = "onnxd", version, arg_required_else_help = true)]
+#[command(about = "Serves ONNX models over HTTP: curl a row of features, get a prediction")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// Returns the log settings of whichever command runs.
+    pub fn log(&self) -> &LogSettings {
+        match &self.command {
+            Command::Serve(config) => &config.log,
+            Command::Inspect(settings) => &settings.log,
+            Command::Check(settings) => &settings.log,
+            Command::Doctor(settings) => &settings.server.log,
+        }
+    }
+
+    /// Returns the runtime settings of whichever command runs.
+    pub fn runtime(&self) -> &RuntimeSettings {
+        match &self.command {
+            Command::Serve(config) => &config.runtime,
+            Command::Inspect(settings) => &settings.runtime,
+            Command::Check(settings) => &settings.runtime,
+            Command::Doctor(settings) => &settings.server.runtime,
+        }
+    }
+}
+
+/// What onnxd can be asked to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a folder of models, or one .onnx file
+    Serve(Box<ServerConfig>),
+    /// Print a model's signature, features, labels and effective settings
+    Inspect(InspectSettings),
+    /// Load everything as serve would, warm up, run golden cases; exits 0 or 1
+    Check(CheckSettings),
+    /// Print what serve would use (CPUs, threads, ONNX Runtime, limits), and what is wrong with it
+    Doctor(DoctorSettings),
+}
+
+/// The settings of `serve`: all that `server::bind` needs.
+#[derive(Args, Clone, Debug)]
+pub struct ServerConfig {
+    /// Folder of models, or one .onnx file
+    #[arg(value_name = "PATH", env = "MODEL_PATH", default_value = "models")]
+    pub model_path: PathBuf,
+    /// Model that answers POST /predict; needed only where several are served
+    #[arg(long, value_name = "MODEL", env = "ONNXD_DEFAULT_MODEL")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub default_model: Option<String>,
+    /// Where to listen, and for whom.
+    #[command(flatten)]
+    pub http: HttpSettings,
+    /// What is refused, and when.
+    #[command(flatten)]
+    pub limits: LimitSettings,
+    /// What is logged, and how.
+    #[command(flatten)]
+    pub log: LogSettings,
+    /// Where ONNX Runtime is.
+    #[command(flatten)]
+    pub runtime: RuntimeSettings,
+}
+
+/// The settings of `inspect`.
+#[derive(Args, Clone, Debug)]
+pub struct InspectSettings {
+    /// Folder of models, or one .onnx file
+    #[arg(value_name = "PATH")]
+    pub model_path: PathBuf,
+    /// Only this model of the folder
+    #[arg(long, value_name = "MODEL", value_parser = NonEmptyStringValueParser::new())]
+    pub model: Option<String>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// What is logged, and how.
+    #[command(flatten)]
+    pub log: LogSettings,
+    /// Where ONNX Runtime is.
+    #[command(flatten)]
+    pub runtime: RuntimeSettings,
+}
+
+/// The settings of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckSettings {
+    /// Folder of models, or one .onnx file
+    #[arg(value_name = "PATH", env = "MODEL_PATH", default_value = "models")]
+    pub model_path: PathBuf,
+    /// Model that answers POST /predict; checked to be there
+    #[arg(long, value_name = "MODEL", env = "ONNXD_DEFAULT_MODEL")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub default_model: Option<String>,
+    /// What is logged, and how.
+    #[command(flatten)]
+    pub log: LogSettings,
+    /// Where ONNX Runtime is.
+    #[command(flatten)]
+    pub runtime: RuntimeSettings,
+}
+
+/// The settings of `doctor`: those of `serve`, to say what `serve` would do with them.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorSettings {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// What `serve` would be given.
+    #[command(flatten)]
+    pub server: ServerConfig,
+}
+
+/// Where the HTTP server listens, and for whom.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpSettings {
+    /// Address or host name to listen on; 127.0.0.1 keeps other machines out, :: takes IPv6 too
+    #[arg(long, env = "HOST", default_value = "0.0.0.0", value_parser = host)]
+    pub host: String,
+    /// Port to listen on; 0 takes any free one, which the log then names
+    #[arg(long, env = "PORT", default_value = "8000", value_parser = port)]
+    pub port: u16,
+    /// Threads that serve HTTP and run small models [default: the CPUs this process may use]
+    #[arg(long = "http-threads", value_name = "COUNT", env = "ONNXD_HTTP_THREADS")]
+    #[arg(value_parser = thread_count)]
+    pub threads: Option<usize>,
+    /// Web origins whose pages may call this server, comma-separated; * is any [default: none]
+    #[arg(long, value_name = "ORIGIN", env = "ONNXD_CORS_ALLOW_ORIGIN")]
+    #[arg(value_delimiter = ',', value_parser = cors_origin)]
+    pub cors_allow_origin: Vec<String>,
+}
+
+impl HttpSettings {
+    /// Returns host and port as `TcpListener::bind` takes them; a name may resolve to several addresses.
+    pub fn address(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    /// Returns whether pages of any origin may call the server: `*` is among the origins.
+    pub fn allows_any_origin(&self) -> bool {
+        self.cors_allow_origin.iter().any(|origin| origin == "*")
+    }
+}
+
+/// What the server refuses or gives up on: every bound on a client, and on stopping.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitSettings {
+    /// Largest request body, after decompression; larger is answered 413. A request may cost
+    /// several times this in memory while it is parsed
+    #[arg(long, value_name = "SIZE", env = "ONNXD_MAX_BODY_BYTES", default_value = "64MiB")]
+    #[arg(value_parser = size_bytes)]
+    pub max_body_bytes: usize,
+    /// Longest a request may take from its head to its answer; then it is answered 504 and is not
+    /// run. Longer lets a backlog grow, shorter fails slow models
+    #[arg(long, value_name = "DURATION", env = "ONNXD_REQUEST_TIMEOUT", default_value = "30s")]
+    #[arg(value_parser = positive_duration)]
+    pub request_timeout: Duration,
+    /// Longest a connection may go without a whole request head: idle between requests, or slow in
+    /// sending one. Keep it above your load balancer's own idle time, or that one answers 502 now
+    /// and then
+    #[arg(long, value_name = "DURATION", env = "ONNXD_KEEP_ALIVE", default_value = "75s")]
+    #[arg(value_parser = positive_duration)]
+    pub keep_alive: Duration,
+    /// Most connections at a time; further ones wait unaccepted. Each costs a file descriptor and
+    /// its buffers, so the system's limit on open files must be higher
+    #[arg(long, value_name = "COUNT", env = "ONNXD_MAX_CONNECTIONS", default_value = "10000")]
+    #[arg(value_parser = connection_count)]
+    pub max_connections: usize,
+    /// How long to go on serving after SIGTERM while readiness says 503, so that load balancers
+    /// look away first. Lengthens every stop by as much
+    #[arg(long, value_name = "DURATION", env = "ONNXD_DRAIN_DELAY", default_value = "0s")]
+    #[arg(value_parser = duration_or_zero)]
+    pub drain_delay: Duration,
+    /// Longest that stopping may wait for requests in flight; what is left then is cut off
+    #[arg(long, value_name = "DURATION", env = "ONNXD_SHUTDOWN_GRACE", default_value = "30s")]
+    #[arg(value_parser = duration_or_zero)]
+    pub shutdown_grace: Duration,
+}
+
+/// What is logged, and how. Logs go to stderr.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logs")]
+pub struct LogSettings {
+    /// off, error, warn, info, debug or trace, also by target: info,onnxd=debug
+    #[arg(long = "log-level", value_name = "LEVEL", env = "LOG_LEVEL", default_value = "info")]
+    pub level: LogFilter,
+    /// Form of a log line [default: text on a terminal, else json]
+    #[arg(long = "log-format", value_name = "FORMAT", env = "ONNXD_LOG_FORMAT")]
+    #[arg(value_enum, ignore_case = true)]
+    pub format: Option<LogFormat>,
+    /// Whether each request is logged, on or off; off saves CPU under load
+    #[arg(long, value_name = "ON|OFF", env = "ONNXD_ACCESS_LOG", default_value = "on")]
+    #[arg(action = clap::ArgAction::Set, value_parser = on_or_off)]
+    pub access_log: bool,
+    /// Log lines held while stderr is slow; further ones are dropped and counted. Each costs its
+    /// length in memory
+    #[arg(long = "log-buffer-lines", value_name = "COUNT", env = "ONNXD_LOG_BUFFER_LINES")]
+    #[arg(default_value = "16384", value_parser = line_count)]
+    pub buffer_lines: usize,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line, for log collectors.
+    Json,
+}
+
+/// A log filter known to be well-formed: levels, overall and by target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+/// Where ONNX Runtime is.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "ONNX Runtime")]
+pub struct RuntimeSettings {
+    /// The ONNX Runtime library to load [default: beside onnxd, ../lib, .onnxruntime, the system's]
+    #[arg(long, value_name = "FILE", env = "ORT_DYLIB_PATH")]
+    pub onnxruntime: Option<PathBuf>,
+}
+
+/// A place where the ONNX Runtime library may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LibraryCandidate {
+    /// The file; a bare name where the system's loader is to search for it.
+    pub path: PathBuf,
+    /// What made it a candidate.
+    pub origin: LibraryOrigin,
+}
+
+/// What makes a file a candidate for the ONNX Runtime library; displays as words for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LibraryOrigin {
+    /// Named by flag or variable.
+    Setting,
+    /// In the folder of the executable.
+    BesideExecutable,
+    /// In `../lib` of the executable's folder.
+    LibFolder,
+    /// In the folder of the source tree that `make fetch` fills.
+    FetchFolder,
+    /// Wherever the system's loader finds it.
+    SystemLoader,
+}
+
+/// Why there is no command to run.
+#[derive(Debug)]
+pub enum ParseOutcome {
+    /// Help or the version was asked for: `print` writes it to stdout.
+    Answer(clap::Error),
+    /// No command was given: `print` writes the help to stderr.
+    NoCommand(clap::Error),
+    /// A setting is wrong: one line that names it, what was expected and what came.
+    Usage(String),
+}
+
+/// Reads the command line and the environment of this process.
+pub fn parse() -> Result<Cli, ParseOutcome> {
+    parse_from(&env::args_os().collect::<Vec<_>>())
+}
+
+/// Lists the `ONNXD_…` variables of the environment that no setting reads: misspelt, most likely.
+///
+/// Not an error, since Kubernetes sets some of its own for a service that is called `onnxd`.
+pub fn unknown_variables() -> Vec<String> {
+    environment::unknown_variables()
+}
+
+/// Returns whether the environment asks for plain output, by `NO_COLOR`.
+pub fn is_colour_refused() -> bool {
+    environment::variable("NO_COLOR").is_some()
+}

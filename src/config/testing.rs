@@ -1,0 +1,41 @@
+//! A configuration for tests.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::config::{
+    HttpSettings, LimitSettings, LogFilter, LogFormat, LogSettings, RuntimeSettings, ServerConfig,
+    environment::variable,
+};
+
+impl ServerConfig {
+    /// Makes a config for tests: a free port of 127.0.0.1, short limits, no access log.
+    ///
+    /// Of the environment only `ORT_DYLIB_PATH` is read.
+    pub fn for_testing(model_path: impl Into<PathBuf>) -> Self {
+        Self {
+            model_path: model_path.into(),
+            default_model: None,
+            http: HttpSettings {
+                host: "127.0.0.1".to_owned(),
+                port: 0,
+                threads: Some(2),
+                cors_allow_origin: Vec::new(),
+            },
+            limits: LimitSettings {
+                max_body_bytes: 4 << 20,
+                request_timeout: Duration::from_secs(5),
+                keep_alive: Duration::from_secs(5),
+                max_connections: 256,
+                drain_delay: Duration::ZERO,
+                shutdown_grace: Duration::from_secs(5),
+            },
+            log: LogSettings {
+                level: LogFilter::default(),
+                format: Some(LogFormat::Text),
+                access_log: false,
+                buffer_lines: 1024,
+            },
+            runtime: RuntimeSettings { onnxruntime: variable("ORT_DYLIB_PATH").map(PathBuf::from) },
+        }
+    }
+}
