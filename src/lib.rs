@@ -2,11 +2,12 @@
 //!
 //! The life of a request: bytes are decoded by a protocol (`api`) into an [`request::InferRequest`], checked against
 //! the model's signature into a [`request::ValidRequest`], queued in the model's lane (`batching`), run by its session
-//! (`engine`), and the outputs are encoded by the protocol again. `serving` is the one door all protocols go through.
+//! ([`engine`]), and the outputs are encoded by the protocol again. `serving` is the one door all protocols go through.
 //!
 //! A module imports only what stands below it in this list; [`config`], `metrics`, [`logging`] and [`cpu`] stand
 //! beside it. ARCHITECTURE.md has the drawing.
 
+pub mod engine;
 pub mod request;
 
 pub mod model;

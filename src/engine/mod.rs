@@ -1,0 +1,50 @@
+//! What runs a model, behind two traits, so that everything above can be tested without ONNX Runtime.
+//!
+//! The only place that names `ort`, and the only one where `unsafe` may stand, each block with its reason.
+
+pub mod convert;
+pub mod library;
+pub mod ort;
+mod strings;
+
+use std::path::Path;
+
+use crate::{
+    error::Result,
+    model::{onnx_file::OnnxFile, signature::Signature},
+    request::Tensors,
+    tensor::tensor::Tensor,
+};
+
+/// Loads models. One engine serves the whole process.
+pub trait Engine: Send + Sync {
+    /// Loads one instance of the model at `path`. Blocks; may take seconds.
+    ///
+    /// # Errors
+    /// `InvalidArgument` with the reason where the file is not a model that this engine can run.
+    fn load(&self, path: &Path, options: &LoadOptions<'_>) -> Result<Box<dyn Session>>;
+
+    /// Returns the runtime's version, as `1.31.1`.
+    fn version(&self) -> &str;
+}
+
+/// What to load a model with.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions<'a> {
+    /// The threads that one run uses.
+    pub intra_op_threads: usize,
+    /// What the file says of itself.
+    pub file: &'a OnnxFile,
+}
+
+/// A loaded model. Whoever owns it runs it: runs of one session never overlap.
+pub trait Session: Send {
+    /// Returns the inputs and outputs.
+    fn signature(&self) -> &Signature;
+
+    /// Runs the model once. `inputs` and the outputs are in signature order. Blocks for as long as the model takes.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where the model itself refuses the values (an index out of range, say), else `Internal`.
+    fn run(&mut self, inputs: &[Tensor]) -> Result<Tensors>;
+}

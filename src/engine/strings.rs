@@ -1,0 +1,73 @@
+//! String tensors, byte for byte: `ort`'s own calls cut strings at NUL and refuse what is not UTF-8.
+
+use std::{ffi::c_char, ptr};
+
+use bytes::Bytes;
+use ort::{
+    AsPointer,
+    memory::Allocator,
+    session::SessionInputValue,
+    value::{DynTensor, DynValue, TensorElementType},
+};
+
+use crate::{
+    engine::{
+        convert::{dims_of, shape_of},
+        ort::runtime_error,
+    },
+    error::{Error, Result},
+    tensor::tensor::Tensor,
+};
+
+/// Copies strings into a tensor of the runtime.
+#[expect(unsafe_code, reason = "ort has no call that takes strings with a length")]
+pub(super) fn to_runtime(tensor: &Tensor) -> Result<SessionInputValue<'static>> {
+    let strings = tensor.as_strings().ok_or_else(|| Error::internal("a tensor is not of its own type"))?;
+    let shape = dims_of(tensor.shape())?;
+    let mut value = DynTensor::new(&Allocator::default(), TensorElementType::String, shape).map_err(runtime_error)?;
+    for (index, string) in strings.iter().enumerate() {
+        let mut buffer: *mut c_char = ptr::null_mut();
+        // SAFETY: the value is a string tensor of `strings.len()` elements that nothing else refers to, and `index` is
+        // one of them. The call makes the element `string.len()` bytes long and says where they are.
+        let status = unsafe {
+            (ort::api().GetResizedStringTensorElementBuffer)(value.ptr_mut(), index, string.len(), &raw mut buffer)
+        };
+        // SAFETY: the status is fresh from the call and is taken once.
+        unsafe { ort::Error::result_from_status(status) }.map_err(runtime_error)?;
+        // SAFETY: `buffer` has room for `string.len()` bytes, was just allocated, and so does not overlap the request's.
+        unsafe { ptr::copy_nonoverlapping(string.as_ptr(), buffer.cast(), string.len()) };
+    }
+    Ok(value.into_dyn().into())
+}
+
+/// Copies strings out of the runtime: one buffer, shared by all of them.
+#[expect(unsafe_code, reason = "ort has no call that gives strings that are not UTF-8")]
+pub(super) fn from_runtime(value: &DynValue) -> Result<Tensor> {
+    let Some(shape) = value.dtype().tensor_shape() else {
+        return Err(Error::internal(format!("expected strings, but the runtime gave {}", value.dtype())));
+    };
+    let shape = shape_of(shape)?;
+    let count = shape.element_count().ok_or_else(|| Error::internal("a shape overflows"))?;
+    let mut length = 0;
+    // SAFETY: the value is a live tensor; the call fails with a status if it is not one of strings.
+    let status = unsafe { (ort::api().GetStringTensorDataLength)(value.ptr(), &raw mut length) };
+    // SAFETY: the status is fresh from the call and is taken once.
+    unsafe { ort::Error::result_from_status(status) }.map_err(Error::internal)?;
+    let (mut content, mut offsets) = (vec![0_u8; length], vec![0_usize; count]);
+    // SAFETY: `content` has the length that the runtime just asked for, and `offsets` one place per element.
+    let status = unsafe {
+        (ort::api().GetStringTensorContent)(
+            value.ptr(),
+            content.as_mut_ptr().cast(),
+            length,
+            offsets.as_mut_ptr(),
+            count,
+        )
+    };
+    // SAFETY: the status is fresh from the call and is taken once.
+    unsafe { ort::Error::result_from_status(status) }.map_err(Error::internal)?;
+    let content = Bytes::from(content);
+    let ends = offsets.iter().skip(1).copied().chain([length]);
+    let strings = offsets.iter().zip(ends).map(|(start, end)| content.slice(*start..end)).collect();
+    Tensor::from_strings(shape, strings)
+}
