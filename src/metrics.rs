@@ -1,0 +1,263 @@
+//! Every metric: name, help, labels, buckets. Nothing else registers one, and nothing is global.
+//!
+//! Base units; a histogram counts too, so no counter doubles it. Label values come from loaded models and fixed sets.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector,
+};
+
+use tracing_appender::non_blocking::ErrorCounter;
+
+use crate::{
+    error::{Error, Result},
+    model::name::{ModelName, ModelVersion},
+};
+
+/// Upper bounds in seconds, from 50 µs: predictions of small models take less than most servers' first bucket.
+const LATENCY_BUCKETS: &[f64] = &[
+    50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1.0, 2.5, 5.0,
+    10.0, 30.0,
+];
+const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+const MODEL_LABELS: &[&str] = &["model", "version"];
+
+/// All metrics of one server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    predictions: IntCounterVec,
+    latency: HistogramVec,
+    errors: IntCounterVec,
+    stages: HistogramVec,
+    batch_rows: HistogramVec,
+    queue_depth: IntGaugeVec,
+    inflight: IntGaugeVec,
+    cancelled: IntCounterVec,
+    model_info: IntGaugeVec,
+    model_load: prometheus::GaugeVec,
+    http_requests: IntCounterVec,
+    http_duration: HistogramVec,
+    log_lines_dropped: IntCounter,
+    log: OnceLock<ErrorCounter>,
+}
+
+/// The metrics of one model version, with the labels resolved.
+#[derive(Debug)]
+pub struct ModelMetrics {
+    /// Rows answered.
+    pub predictions: IntCounter,
+    /// Whole requests, from the first byte read to the last byte encoded.
+    pub latency: Histogram,
+    /// Reading and checking the body.
+    pub decode: Histogram,
+    /// Waiting for the model.
+    pub queue: Histogram,
+    /// Running the model.
+    pub compute: Histogram,
+    /// Writing the answer.
+    pub encode: Histogram,
+    /// Rows per run.
+    pub batch_rows: Histogram,
+    /// Requests that wait.
+    pub queue_depth: IntGauge,
+    /// Requests between arrival and answer.
+    pub inflight: IntGauge,
+    /// Requests not run because nobody waited for them any more.
+    pub cancelled: IntCounter,
+    errors: IntCounterVec,
+    name: ModelName,
+    version: String,
+}
+
+impl Metrics {
+    /// Registers every metric. `runtime_version` is ONNX Runtime's.
+    ///
+    /// # Errors
+    /// `Internal` where a metric's definition is not valid, which a test would show.
+    pub fn new(runtime_version: &str) -> Result<Self> {
+        let registry = Registry::new_custom(None, None).map_err(Error::internal)?;
+        let register = Registrar(&registry);
+        let build = register.gauges(
+            "onnxd_build_info",
+            "Always 1; the version of onnxd and of ONNX Runtime.",
+            &["version", "onnxruntime"],
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), runtime_version]).set(1);
+        #[cfg(target_os = "linux")]
+        register.keep(prometheus::process_collector::ProcessCollector::for_self())?;
+        Ok(Self {
+            predictions: register.counters("model_predictions_total", "Rows answered.", MODEL_LABELS)?,
+            latency: register.latencies("prediction_latency_seconds", "Whole prediction requests.", MODEL_LABELS)?,
+            errors: register.counters(
+                "prediction_errors_total",
+                "Prediction requests that failed, by error code.",
+                &["model", "version", "code"],
+            )?,
+            stages: register.latencies(
+                "prediction_stage_seconds",
+                "Parts of a prediction request.",
+                &["model", "version", "stage"],
+            )?,
+            batch_rows: register.histograms(
+                "prediction_batch_rows",
+                "Rows per run of the model.",
+                MODEL_LABELS,
+                BATCH_BUCKETS,
+            )?,
+            queue_depth: register.gauges(
+                "prediction_queue_depth",
+                "Requests that wait for the model.",
+                MODEL_LABELS,
+            )?,
+            inflight: register.gauges("prediction_inflight", "Requests between arrival and answer.", MODEL_LABELS)?,
+            cancelled: register.counters(
+                "prediction_cancelled_total",
+                "Requests not run because nobody waited any more.",
+                MODEL_LABELS,
+            )?,
+            model_info: register.gauges(
+                "model_info",
+                "Always 1; the SHA-256 of the file that is served.",
+                &["model", "version", "sha256"],
+            )?,
+            model_load: register.gauges_f64(
+                "model_load_seconds",
+                "Time from opening the file to ready.",
+                MODEL_LABELS,
+            )?,
+            http_requests: register.counters(
+                "http_requests_total",
+                "HTTP requests by route and status.",
+                &["method", "path", "status"],
+            )?,
+            http_duration: register.latencies(
+                "http_request_duration_seconds",
+                "HTTP requests by route.",
+                &["method", "path"],
+            )?,
+            log_lines_dropped: register.counter(
+                "onnxd_log_lines_dropped_total",
+                "Log lines lost because the log could not be written fast enough.",
+            )?,
+            log: OnceLock::new(),
+            registry,
+        })
+    }
+
+    /// Makes the metrics of a model version that is now ready.
+    pub fn model(&self, name: &ModelName, version: ModelVersion, sha256: &str, load: Duration) -> Arc<ModelMetrics> {
+        let version = version.to_string();
+        let labels = [name.as_str(), version.as_str()];
+        let stage = |stage: &str| self.stages.with_label_values(&[labels[0], labels[1], stage]);
+        self.model_info.with_label_values(&[labels[0], labels[1], sha256]).set(1);
+        self.model_load.with_label_values(&labels).set(load.as_secs_f64());
+        Arc::new(ModelMetrics {
+            predictions: self.predictions.with_label_values(&labels),
+            latency: self.latency.with_label_values(&labels),
+            decode: stage("decode"),
+            queue: stage("queue"),
+            compute: stage("compute"),
+            encode: stage("encode"),
+            batch_rows: self.batch_rows.with_label_values(&labels),
+            queue_depth: self.queue_depth.with_label_values(&labels),
+            inflight: self.inflight.with_label_values(&labels),
+            cancelled: self.cancelled.with_label_values(&labels),
+            errors: self.errors.clone(),
+            name: name.clone(),
+            version: version.clone(),
+        })
+    }
+
+    /// Counts an HTTP request. `path` is the route's template, `method` one of the standard ones or `other`.
+    pub fn count_http(&self, method: &str, path: &str, status: &str, duration: Duration) {
+        self.http_requests.with_label_values(&[method, path, status]).inc();
+        self.http_duration.with_label_values(&[method, path]).observe(duration.as_secs_f64());
+    }
+
+    /// Takes the log's own count of lost lines, which is read at each scrape.
+    pub fn watch_log(&self, dropped_lines: ErrorCounter) {
+        let _watched_already = self.log.set(dropped_lines);
+    }
+
+    /// Writes everything in Prometheus' text format.
+    ///
+    /// # Errors
+    /// `Internal` where the encoder fails.
+    pub fn render(&self) -> Result<Vec<u8>> {
+        let dropped_lines = self.log.get().map_or(0, ErrorCounter::dropped_lines) as u64;
+        self.log_lines_dropped.inc_by(dropped_lines.saturating_sub(self.log_lines_dropped.get()));
+        let mut text = Vec::with_capacity(16 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text).map_err(Error::internal)?;
+        Ok(text)
+    }
+
+    /// The content type of [`Self::render`].
+    pub const CONTENT_TYPE: &'static str = prometheus::TEXT_FORMAT;
+}
+
+impl ModelMetrics {
+    /// Counts a failed prediction under the code of its kind.
+    pub fn count_error(&self, code: &str) {
+        self.errors.with_label_values(&[self.name.as_str(), &self.version, code]).inc();
+    }
+
+    /// Counts a request as in flight until the guard is dropped, on whatever way that happens.
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.inflight.inc();
+        InFlight(Arc::clone(self))
+    }
+}
+
+/// Holds one request's place in `prediction_inflight`.
+#[derive(Debug)]
+pub struct InFlight(Arc<ModelMetrics>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.inflight.dec();
+    }
+}
+
+struct Registrar<'a>(&'a Registry);
+
+impl Registrar<'_> {
+    fn keep<C: Collector + 'static>(&self, collector: C) -> Result<()> {
+        self.0.register(Box::new(collector)).map_err(Error::internal)
+    }
+
+    fn kept<C: Collector + Clone + 'static>(&self, collector: prometheus::Result<C>) -> Result<C> {
+        let collector = collector.map_err(Error::internal)?;
+        self.keep(collector.clone())?;
+        Ok(collector)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter> {
+        self.kept(IntCounter::new(name, help))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
+        self.kept(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec> {
+        self.kept(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauges_f64(&self, name: &str, help: &str, labels: &[&str]) -> Result<prometheus::GaugeVec> {
+        self.kept(prometheus::GaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn latencies(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec> {
+        self.histograms(name, help, labels, LATENCY_BUCKETS)
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Result<HistogramVec> {
+        self.kept(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
+    }
+}

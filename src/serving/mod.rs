@@ -1,0 +1,9 @@
+//! What is served: models with their state, and the one door that every protocol goes through.
+//!
+//! Below this line nothing is async but the wait for a reply.
+
+pub mod example;
+pub mod loader;
+pub mod registry;
+pub mod served_model;
+pub mod service;

@@ -1,0 +1,63 @@
+//! A model version that is loaded.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::value::RawValue;
+
+use crate::{
+    batching::worker::Lane,
+    error::{Error, Result},
+    metrics::ModelMetrics,
+    model::{
+        manifest::Manifest,
+        name::{ModelName, ModelVersion},
+        onnx_file::OnnxFile,
+        schema::Schema,
+    },
+    request::{InferRequest, InferResponse, ValidRequest},
+};
+
+/// A model version that is loaded, with everything a protocol asks of it.
+#[derive(Debug)]
+pub struct ServedModel {
+    /// The model's name.
+    pub name: ModelName,
+    /// Its version.
+    pub version: ModelVersion,
+    /// What its values mean.
+    pub schema: Arc<Schema>,
+    /// What the file says of itself.
+    pub file: OnnxFile,
+    /// The settings in force.
+    pub manifest: Manifest,
+    /// A native request body that works when it is posted back.
+    pub example: Box<RawValue>,
+    /// The time from opening the file to ready.
+    pub load_time: Duration,
+    /// Its metrics.
+    pub metrics: Arc<ModelMetrics>,
+    pub(super) lane: Lane,
+}
+
+impl ServedModel {
+    /// Checks a request and runs it.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where it does not fit the signature, `Overloaded` where the queue is full, `Unavailable` where
+    /// the model has failed; otherwise what the run gave.
+    pub async fn infer(&self, request: InferRequest) -> Result<InferResponse> {
+        let request = ValidRequest::new(request, &self.schema.signature)?;
+        if self.schema.rows.is_some() {
+            request.check_rows(&self.schema.signature)?;
+        }
+        if let Some(reason) = self.failure() {
+            return Err(Error::unavailable(format!("model {:?} has failed: {reason}", self.name.as_str())));
+        }
+        self.lane.run(request).await
+    }
+
+    /// Returns why the model no longer serves, if it has failed since it was loaded.
+    pub fn failure(&self) -> Option<&str> {
+        self.lane.failure()
+    }
+}

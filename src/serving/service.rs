@@ -1,0 +1,137 @@
+//! The one door that every protocol goes through.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    engine::Engine,
+    error::Result,
+    metrics::Metrics,
+    model::repository::FoundModel,
+    serving::{
+        loader::Loader,
+        registry::{ModelRegistry, ModelState},
+        served_model::ServedModel,
+    },
+};
+
+/// The models of a server and its own state: what all protocols share.
+pub struct InferenceService {
+    registry: ModelRegistry,
+    metrics: Arc<Metrics>,
+    engine: Arc<dyn Engine>,
+    draining: AtomicBool,
+    loaded: watch::Sender<bool>,
+    up_since: Timestamp,
+    started: Instant,
+}
+
+impl InferenceService {
+    /// Makes a service over the models found; none is loaded yet.
+    ///
+    /// # Errors
+    /// `NotFound` where `default_model` is not among them.
+    pub fn new(
+        found: &[FoundModel],
+        default_model: Option<&str>,
+        engine: Arc<dyn Engine>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self> {
+        Ok(Self {
+            registry: ModelRegistry::new(found, default_model)?,
+            metrics,
+            engine,
+            draining: AtomicBool::new(false),
+            loaded: watch::Sender::new(false),
+            up_since: Timestamp::now(),
+            started: Instant::now(),
+        })
+    }
+
+    /// Loads all models, one after the other. Blocks; stops between two models once the server drains.
+    pub fn load_all(&self, found: &[FoundModel]) {
+        let loader = Loader { engine: Arc::clone(&self.engine), metrics: Arc::clone(&self.metrics) };
+        loader.load_all(found, &self.registry, || self.is_draining());
+        self.loaded.send_replace(true);
+    }
+
+    /// Waits until every model is ready or failed.
+    pub async fn loaded(&self) {
+        let mut loaded = self.loaded.subscribe();
+        // The sender is a field of this service, so it cannot be gone.
+        let _never = loaded.wait_for(|loaded| *loaded).await;
+    }
+
+    /// Finds a model version that serves; see [`ModelRegistry::find`].
+    ///
+    /// # Errors
+    /// `NotFound` or `Unavailable`.
+    pub fn find(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<ServedModel>> {
+        self.registry.find(name, version)
+    }
+
+    /// Returns the models and their states.
+    pub fn registry(&self) -> &ModelRegistry {
+        &self.registry
+    }
+
+    /// Returns the metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Turns readiness off. Requests are still answered.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Tells whether the server is about to stop.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Returns why requests should not come here now, or `None` when they should. Computed, never stored.
+    pub fn why_not_ready(&self) -> Option<String> {
+        if self.is_draining() {
+            return Some("draining: the server is about to stop".to_owned());
+        }
+        let mut reasons = Vec::new();
+        for (name, entry) in self.registry.entries() {
+            let versions = entry.versions().map(|(version, state)| (format!("{name} version {version}"), state));
+            let whole = (entry.default_version().is_none()).then(|| (name.to_string(), entry.state(None)));
+            for (what, state) in versions.chain(whole) {
+                match state {
+                    ModelState::Ready(_) => {}
+                    ModelState::Loading => reasons.push(format!("model {what} is loading")),
+                    ModelState::Failed(reason) => reasons.push(format!("model {what} has failed: {reason}")),
+                }
+            }
+        }
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
+    /// Returns when the service was made.
+    pub fn up_since(&self) -> Timestamp {
+        self.up_since
+    }
+
+    /// Returns for how long the service has been there, in seconds.
+    pub fn uptime_seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+}
+
+impl fmt::Debug for InferenceService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InferenceService").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
