@@ -1,12 +1,13 @@
 //! onnxd serves ONNX models over HTTP.
 //!
-//! The life of a request: bytes are decoded by a protocol (`api`) into an [`request::InferRequest`], checked against
+//! The life of a request: bytes are decoded by a protocol ([`api`]) into an [`request::InferRequest`], checked against
 //! the model's signature into a [`request::ValidRequest`], queued in the model's lane ([`batching`]), run by its session
 //! ([`engine`]), and the outputs are encoded by the protocol again. [`serving`] is the one door all protocols go through.
 //!
 //! A module imports only what stands below it in this list; [`config`], [`metrics`], [`logging`] and [`cpu`] stand
 //! beside it. ARCHITECTURE.md has the drawing.
 
+pub mod api;
 pub mod serving;
 
 pub mod batching;

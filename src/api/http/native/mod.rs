@@ -1,0 +1,15 @@
+//! The native JSON API: `/predict`, `/models`, `/health`, `/metrics`.
+
+pub mod decode;
+mod decode_messages;
+mod decode_rows;
+mod decode_sinks;
+#[cfg(test)]
+mod decode_tests;
+#[cfg(test)]
+mod decode_value_tests;
+pub mod encode;
+mod encode_classes;
+mod encode_rows;
+#[cfg(test)]
+mod encode_tests;

@@ -1,0 +1,78 @@
+//! What is wrong with a body: its JSON, or a value in it.
+
+use std::fmt;
+
+use crate::error::Error;
+
+/// The reason a body was refused. One word in size, so that reading a number stays in registers.
+#[derive(Debug)]
+pub struct Fault(Box<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    Empty,
+    Syntax { reason: String, offset: usize },
+    Value(String),
+}
+
+impl Fault {
+    /// Makes the fault of a body without anything in it.
+    #[cold]
+    pub fn empty() -> Self {
+        Self(Box::new(Kind::Empty))
+    }
+
+    /// Makes the fault of text that is not JSON; `offset` counts bytes from 0.
+    #[cold]
+    pub fn syntax(reason: impl Into<String>, offset: usize) -> Self {
+        Self(Box::new(Kind::Syntax { reason: reason.into(), offset }))
+    }
+
+    /// Makes the fault of JSON that says the wrong thing: what was expected, what came.
+    #[cold]
+    pub fn value(message: impl Into<String>) -> Self {
+        Self(Box::new(Kind::Value(message.into())))
+    }
+
+    /// Puts where it happened before the message, as in `row 3: …`. Faults of syntax have their offset instead.
+    #[cold]
+    #[must_use]
+    pub fn context(mut self, place: impl fmt::Display) -> Self {
+        if let Kind::Value(message) = &mut *self.0 {
+            *message = format!("{place}: {message}");
+        }
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Empty => f.write_str("Request must be JSON: the body is empty"),
+            Kind::Syntax { reason, offset } => {
+                write!(f, "Request must be JSON: {reason} at byte {offset}")
+            }
+            Kind::Value(message) => f.write_str(message),
+        }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::invalid(fault.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_faults_of_value_take_a_place() {
+        let value = Fault::value("expected a string, but got 3").context("row 2");
+        assert_eq!(Error::from(value).message(), "row 2: expected a string, but got 3");
+        let syntax = Fault::syntax("unexpected end", 17).context("row 2");
+        assert_eq!(Error::from(syntax).message(), "Request must be JSON: unexpected end at byte 17");
+        assert_eq!(Fault::empty().to_string(), "Request must be JSON: the body is empty");
+    }
+}

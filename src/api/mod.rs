@@ -1,0 +1,4 @@
+//! Protocols: decoders from bytes to requests and encoders back. The only place that names axum and status codes.
+
+pub mod http;
+pub mod json;
