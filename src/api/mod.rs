@@ -1,4 +1,5 @@
 //! Protocols: decoders from bytes to requests and encoders back. The only place that names axum and status codes.
 
+pub mod error;
 pub mod http;
 pub mod json;

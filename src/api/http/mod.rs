@@ -1,3 +1,9 @@
 //! HTTP: the routes, the layers around them, and a folder a protocol.
 
+pub mod app;
+pub mod body;
+pub mod layers;
 pub mod native;
+pub mod openapi;
+pub mod router;
+pub mod unread;

@@ -13,3 +13,8 @@ mod encode_classes;
 mod encode_rows;
 #[cfg(test)]
 mod encode_tests;
+pub mod health;
+pub mod metrics;
+pub mod models;
+pub mod predict;
+pub mod welcome;

@@ -1,0 +1,83 @@
+//! THE table from what went wrong to what each protocol says of it.
+
+use std::sync::Arc;
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind};
+
+/// After how many seconds a client may try again, where trying again can help.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// How HTTP says an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rendering {
+    /// The status.
+    pub status: StatusCode,
+    /// The code in the body and in `prediction_errors_total`.
+    pub code: &'static str,
+    /// Whether `retry-after` is sent.
+    pub retry: bool,
+}
+
+/// Returns how HTTP says a kind of error.
+pub fn rendering(kind: ErrorKind) -> Rendering {
+    let (status, code, retry) = match kind {
+        ErrorKind::InvalidArgument => (StatusCode::BAD_REQUEST, "invalid_argument", false),
+        ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found", false),
+        ErrorKind::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout", false),
+        ErrorKind::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", false),
+        ErrorKind::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "overloaded", true),
+        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", true),
+        ErrorKind::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", false),
+        ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", false),
+    };
+    Rendering { status, code, retry }
+}
+
+/// Returns the code of a status that no [`Error`] stands behind: those of the router and of tower's layers.
+pub fn code_of_status(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
+        status if status.is_client_error() => "invalid_argument",
+        _ => "internal",
+    }
+}
+
+/// The body of every error.
+#[derive(Debug, Serialize)]
+pub struct ErrorBody<'a> {
+    /// What was wrong, for a person.
+    pub error: &'a str,
+    /// What was wrong, for a program.
+    pub code: &'a str,
+    /// The request's id, which the log has too.
+    pub request_id: &'a str,
+}
+
+/// An error on its way out; the `errors` layer writes its body, which needs the request's id.
+#[derive(Clone, Debug)]
+pub struct ErrorResponse(pub Arc<Error>);
+
+impl From<Error> for ErrorResponse {
+    fn from(error: Error) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl IntoResponse for ErrorResponse {
+    fn into_response(self) -> Response {
+        let rendering = rendering(self.0.kind());
+        let mut response = rendering.status.into_response();
+        if rendering.retry {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,18 @@
+//! `GET /metrics`
+
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    api::{error::ErrorResponse, http::app::App},
+    metrics::Metrics,
+};
+
+/// Answers everything that is measured, in Prometheus' text format.
+pub async fn metrics(State(app): State<App>) -> Result<Response, ErrorResponse> {
+    let text = app.service.metrics().render()?;
+    Ok(([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response())
+}

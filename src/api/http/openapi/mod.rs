@@ -1,0 +1,34 @@
+//! The OpenAPI document of the models that serve now, and Swagger UI to try them.
+//!
+//! The document is made of `utoipa`'s types, from the models' schemas; nothing in it is written by hand twice. A new
+//! endpoint gets its operation in `operations`; what a body may be is said in `request`, what an answer is in `response`.
+
+pub mod docs;
+pub mod document;
+mod element;
+mod operations;
+mod parts;
+mod predict;
+mod request;
+mod response;
+pub mod served;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::{Router, routing::get};
+
+use crate::{
+    api::http::openapi::{docs::docs_routes, served::ServedDocument},
+    serving::service::InferenceService,
+};
+
+/// Makes the routes of the document and of the page.
+pub fn routes(service: &Arc<InferenceService>) -> Router {
+    let document = Router::new()
+        .route("/openapi.json", get(served::openapi_json))
+        .with_state(Arc::new(ServedDocument::new(service)));
+    document.merge(docs_routes())
+}

@@ -1,0 +1,253 @@
+//! The composition root: bind first, load, serve, drain.
+//!
+//! `main` and the tests start a server through the same two calls, [`bind`] and [`Server::run_until`].
+
+use std::{
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{Router, http::HeaderValue};
+use hyper::{Request, Response, body::Incoming, header, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+use tower::ServiceExt as _;
+
+use crate::{
+    api::http::{router::router, unread::WatchedBody},
+    config::ServerConfig,
+    engine::Engine,
+    error::{Error, Result},
+    metrics::Metrics,
+    model::repository::{self, FoundModel},
+    serving::service::InferenceService,
+};
+
+/// How long an idle connection may still bring a request once the server drains. A client that just read an answer
+/// sends its next request within this time, gets `connection: close` with the answer, and loses nothing.
+const IDLE_LINGER: Duration = Duration::from_millis(500);
+/// How long the listener must be quiet before it is closed, so that connections in its backlog are not reset.
+const BACKLOG_QUIET: Duration = Duration::from_millis(10);
+/// How long clients that keep connecting can put off that the listener is closed.
+const BACKLOG_LIMIT: Duration = Duration::from_secs(1);
+/// How long a model that is still being loaded may put off the end. Loading cannot be interrupted, and nobody waits for it.
+const LOADER_PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait after the system refuses a connection for want of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A server that has its port and knows its models, but has not loaded them.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    config: Arc<ServerConfig>,
+    service: Arc<InferenceService>,
+    found: Vec<FoundModel>,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Every request that was accepted was answered.
+    Drained,
+    /// This many connections were cut off when the grace time ran out.
+    CutOff(usize),
+}
+
+/// Takes the port and lists the models. Loading begins with [`Server::run_until`]; until it is done, answers are 503.
+///
+/// # Errors
+/// `InvalidArgument` or `NotFound` where a setting is wrong: the path, the default model, the address.
+pub async fn bind(config: ServerConfig, engine: Arc<dyn Engine>) -> Result<Server> {
+    let found = repository::scan(&config.model_path)?;
+    let metrics = Arc::new(Metrics::new(engine.version())?);
+    let service = InferenceService::new(&found, config.default_model.as_deref(), engine, metrics)?;
+    let (host, port) = config.http.address();
+    let cannot = |error: std::io::Error| Error::invalid(format!("cannot listen on {host}:{port}: {error}"));
+    let listener = TcpListener::bind((host, port)).await.map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    Ok(Server { listener, address, config: Arc::new(config), service: Arc::new(service), found })
+}
+
+impl Server {
+    /// Returns the address that was taken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the models and their state.
+    pub fn service(&self) -> &Arc<InferenceService> {
+        &self.service
+    }
+
+    /// Loads the models and serves until `shutdown` resolves, then drains.
+    ///
+    /// Draining: readiness turns 503 at once; the port stays open for the drain delay; then nothing new is accepted, and
+    /// what is in flight is answered within the grace time.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Ending {
+        let Self { listener, address, config, service, found } = self;
+        tracing::info!(address = %address, "listening on http://{address}");
+        let loader = {
+            let service = Arc::clone(&service);
+            tokio::task::spawn_blocking(move || service.load_all(&found))
+        };
+        let mut connections = Connections::new(router(&service, &config), &service, &config);
+        connections.accept_until(&listener, shutdown).await;
+
+        tracing::info!("draining: readiness is off, requests in flight are being answered");
+        service.start_draining();
+        let grace_ends = Instant::now() + config.limits.drain_delay + config.limits.shutdown_grace;
+        connections.accept_until(&listener, tokio::time::sleep(config.limits.drain_delay)).await;
+        let left = || grace_ends.saturating_duration_since(Instant::now());
+        let _still_coming = timeout(BACKLOG_LIMIT.min(left()), connections.empty_backlog(&listener)).await;
+        drop(listener);
+        let ending = connections.drain(grace_ends).await;
+
+        if timeout(LOADER_PATIENCE.min(left()), loader).await.is_err() {
+            tracing::warn!("a model was still being loaded when the server stopped");
+        }
+        match ending {
+            Ending::Drained => tracing::info!("stopped: every accepted request was answered"),
+            Ending::CutOff(count) => tracing::error!(count, "stopped: {count} connections were cut off"),
+        }
+        ending
+    }
+}
+
+/// The open connections; each is a task that is awaited before the server ends.
+struct Connections {
+    tasks: JoinSet<()>,
+    router: Router,
+    service: Arc<InferenceService>,
+    config: Arc<ServerConfig>,
+    close_idle: watch::Sender<bool>,
+}
+
+impl Connections {
+    fn new(router: Router, service: &Arc<InferenceService>, config: &Arc<ServerConfig>) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            router,
+            service: Arc::clone(service),
+            config: Arc::clone(config),
+            close_idle: watch::Sender::new(false),
+        }
+    }
+
+    /// Accepts connections, as many at a time as the limit says, until `stop` resolves.
+    async fn accept_until(&mut self, listener: &TcpListener, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        loop {
+            let has_room = self.tasks.len() < self.config.limits.max_connections;
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                Some(_finished) = self.tasks.join_next() => {}
+                accepted = listener.accept(), if has_room => match accepted {
+                    Ok((stream, _peer)) => self.serve(stream),
+                    Err(error) => {
+                        tracing::warn!("cannot accept a connection: {error}");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Accepts what the system has already accepted for us.
+    async fn empty_backlog(&mut self, listener: &TcpListener) {
+        while self.open() < self.config.limits.max_connections {
+            match timeout(BACKLOG_QUIET, listener.accept()).await {
+                Ok(Ok((stream, _peer))) => self.serve(stream),
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    }
+
+    fn serve(&mut self, stream: TcpStream) {
+        let (router, service) = (self.router.clone(), Arc::clone(&self.service));
+        let (close_idle, keep_alive) = (self.close_idle.subscribe(), self.config.limits.keep_alive);
+        self.tasks.spawn(serve_connection(stream, router, service, close_idle, keep_alive));
+    }
+
+    /// Waits until all connections are done. Idle ones get a moment for a request that is on its way.
+    async fn drain(mut self, grace_ends: Instant) -> Ending {
+        let left = || grace_ends.saturating_duration_since(Instant::now());
+        // Half of a short grace time is left for the idle ones to end, which are not cut off.
+        let _still_open = timeout(IDLE_LINGER.min(left() / 2), self.all_done()).await;
+        self.close_idle.send_replace(true);
+        match timeout(left(), self.all_done()).await {
+            Ok(()) => Ending::Drained,
+            Err(_) => {
+                let count = self.open();
+                self.tasks.shutdown().await;
+                Ending::CutOff(count)
+            }
+        }
+    }
+
+    /// Counts the connections that are open, after forgetting those that are done.
+    fn open(&mut self) -> usize {
+        while self.tasks.try_join_next().is_some() {}
+        self.tasks.len()
+    }
+
+    async fn all_done(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Serves one connection until it ends. Once the server drains, each answer says `connection: close`; once `close_idle`
+/// turns true, the connection ends after the request in flight, or at once if there is none.
+async fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    service: Arc<InferenceService>,
+    mut close_idle: watch::Receiver<bool>,
+    keep_alive: Duration,
+) {
+    // A small answer must not wait for the acknowledgement of the one before it.
+    let _unsupported = stream.set_nodelay(true);
+    let answer = service_fn(|request: Request<Incoming>| {
+        let (router, service) = (router.clone(), Arc::clone(&service));
+        async move {
+            let (head, body) = request.into_parts();
+            let (body, watch) = WatchedBody::new(body);
+            let request = Request::from_parts(head, axum::body::Body::new(body));
+            let mut response: Response<axum::body::Body> = router.oneshot(request).await?;
+            // hyper closes a connection on which a body was left unread; a client that is not told would send its next
+            // request into the closed connection.
+            if service.is_draining() || !watch.is_read() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let mut http = http1::Builder::new();
+    // hyper has one timer for an idle connection and for one that is slow to send a request's head.
+    http.timer(TokioTimer::new()).header_read_timeout(keep_alive);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
+    // An error here is the client's: it left, or sent what is not HTTP, and hyper has answered that.
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = told(&mut close_idle) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("a connection ended early: {error}");
+    }
+}
+
+/// Waits until the flag turns true. A sender that is gone means the same: the server has ended.
+async fn told(flag: &mut watch::Receiver<bool>) {
+    let _sender_gone = flag.wait_for(|told| *told).await;
+}
