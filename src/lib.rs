@@ -7,6 +7,7 @@
 //! A module imports only what stands below it in this list; [`config`], [`metrics`], [`logging`] and [`cpu`] stand
 //! beside it. ARCHITECTURE.md has the drawing.
 
+pub mod cli;
 pub mod server;
 
 pub mod api;

@@ -1,0 +1,126 @@
+//! `onnxd serve`: serves until SIGTERM or SIGINT.
+
+use std::{process::ExitCode, sync::Arc};
+
+use crate::{
+    cli::{EXIT_FAILURE, EXIT_SUCCESS, EXIT_USAGE, fail},
+    config::{self, ServerConfig},
+    cpu::CpuBudget,
+    engine::Engine,
+    error::{Error, ErrorKind, Result},
+    logging::LogGuard,
+    server::{self, Ending, Server},
+};
+
+/// Serves until the first signal, and drains; a second signal ends the process at once. Blocks, and returns only where it
+/// could not serve.
+///
+/// # Errors
+/// `Internal` where the system gives no threads or no signals.
+pub fn run(config: ServerConfig, engine: Arc<dyn Engine>, log_guard: LogGuard) -> Result<ExitCode> {
+    for variable in config::unknown_variables() {
+        tracing::warn!("the environment variable {variable} is set, but onnxd has no such setting");
+    }
+    let threads = config.http.threads.unwrap_or_else(|| CpuBudget::of_this_process().threads);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("http")
+        .enable_all()
+        .build()
+        .map_err(Error::internal)?;
+    let server = match runtime.block_on(server::bind(config, engine)) {
+        Ok(server) => server,
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::NotFound) => {
+            return Ok(fail(EXIT_USAGE, &error.to_string()));
+        }
+        Err(error) => return Err(error),
+    };
+    server.service().metrics().watch_log(log_guard.dropped_lines());
+    // Kept to the end: dropping the last one waits for runs, also for those that nobody waits for any more.
+    let _service = Arc::clone(server.service());
+    let code = runtime.block_on(serve(server))?;
+    exit_now(code, log_guard)
+}
+
+/// Serves until the signals say stop, and returns the exit code.
+async fn serve(server: Server) -> Result<u8> {
+    let (mut first, mut second) = (Signals::listen()?, Signals::listen()?);
+    let stop = async {
+        let signal = first.next().await;
+        tracing::info!("received {}", signal.name);
+    };
+    let force = async {
+        second.next().await;
+        second.next().await
+    };
+    tokio::select! {
+        ending = server.run_until(stop) => Ok(match ending {
+            Ending::Drained => EXIT_SUCCESS,
+            Ending::CutOff(_) => EXIT_FAILURE,
+        }),
+        signal = force => {
+            tracing::warn!("received {} again: ending at once", signal.name);
+            Ok(signal.exit_code)
+        }
+    }
+}
+
+/// Ends the process without destructors: they would wait for a run or a load that the grace time was too short for.
+#[expect(
+    clippy::disallowed_methods,
+    clippy::exit,
+    reason = "what is still running cannot be cancelled, and nobody waits for it"
+)]
+fn exit_now(code: u8, log_guard: LogGuard) -> ! {
+    // Writes what is in the log's buffer.
+    drop(log_guard);
+    std::process::exit(code.into())
+}
+
+struct Signal {
+    name: &'static str,
+    /// 128 and the signal's number, as shells have it.
+    exit_code: u8,
+}
+
+const INTERRUPT: Signal = Signal { name: "SIGINT", exit_code: 130 };
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).map_err(Error::internal);
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => INTERRUPT,
+            _ = self.terminate.recv() => Signal { name: "SIGTERM", exit_code: 143 },
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> Signal {
+        // Where the console cannot be listened to, there is no signal to wait for.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        INTERRUPT
+    }
+}
