@@ -1,0 +1,139 @@
+//! Compressed bodies, in both directions.
+
+use std::io::{Read, Write};
+
+use flate2::{
+    Compression,
+    read::GzDecoder,
+    write::{GzEncoder, ZlibEncoder},
+};
+use reqwest::{Method, Response};
+use serde_json::Value;
+
+use crate::harness::{TestServer, error_text};
+
+const ROW: &str = r#"{"features":[5.1,3.5,1.4,0.2]}"#;
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+async fn post_encoded(server: &TestServer, encoding: &str, body: Vec<u8>) -> Response {
+    server.request(Method::POST, "/predict").header("content-encoding", encoding).body(body).send().await.unwrap()
+}
+
+/// Posts enough rows for an answer worth compressing, and says which encodings are welcome.
+async fn post_rows(server: &TestServer, accept_encoding: &str) -> Response {
+    let rows = vec!["[5.1,3.5,1.4,0.2]"; 100].join(",");
+    let request = server.request(Method::POST, "/predict").header("accept-encoding", accept_encoding);
+    request.body(format!(r#"{{"features":[{rows}]}}"#)).send().await.unwrap()
+}
+
+fn assert_100_rows(json: &[u8]) {
+    let answer: Value = serde_json::from_slice(json).unwrap();
+    assert_eq!(answer["predictions"].as_array().map(Vec::len), Some(100));
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_taken() {
+    let server = TestServer::serving("iris").await;
+    let encoded = [
+        ("gzip", gzip(ROW.as_bytes())),
+        ("deflate", zlib(ROW.as_bytes())),
+        ("zstd", zstd::encode_all(ROW.as_bytes(), 0).unwrap()),
+        ("identity", ROW.into()),
+    ];
+    for (encoding, body) in encoded {
+        let response = post_encoded(&server, encoding, body).await;
+        assert_eq!(response.status(), 200, "{encoding}");
+        assert_eq!(response.json::<Value>().await.unwrap()["prediction"], 0, "{encoding}");
+    }
+}
+
+#[tokio::test]
+async fn body_that_is_not_what_its_encoding_says_is_a_400_that_says_so() {
+    let server = TestServer::serving("iris").await;
+    for encoding in ["gzip", "deflate", "zstd"] {
+        let error = error_text(post_encoded(&server, encoding, ROW.into()).await, 400).await;
+        assert!(error.contains("cannot be read"), "{encoding}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn compressed_body_that_breaks_off_is_a_400_that_says_so() {
+    let server = TestServer::serving("iris").await;
+    let whole = [
+        ("gzip", gzip(ROW.as_bytes())),
+        ("deflate", zlib(ROW.as_bytes())),
+        ("zstd", zstd::encode_all(ROW.as_bytes(), 0).unwrap()),
+    ];
+    for (encoding, mut body) in whole {
+        body.truncate(body.len() - 3);
+        let error = error_text(post_encoded(&server, encoding, body).await, 400).await;
+        assert!(error.contains("cannot be read"), "{encoding}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn gzip_with_a_wrong_checksum_is_a_400() {
+    let server = TestServer::serving("iris").await;
+    let mut body = gzip(ROW.as_bytes());
+    let checksum = body.len() - 8;
+    body[checksum] ^= 0xff;
+    error_text(post_encoded(&server, "gzip", body).await, 400).await;
+}
+
+#[tokio::test]
+async fn large_answer_is_gzipped_when_asked_for() {
+    let server = TestServer::serving("iris").await;
+    let response = post_rows(&server, "gzip").await;
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let mut json = Vec::new();
+    GzDecoder::new(&*response.bytes().await.unwrap()).read_to_end(&mut json).unwrap();
+    assert_100_rows(&json);
+}
+
+#[tokio::test]
+async fn large_answer_is_zstd_when_asked_for() {
+    let server = TestServer::serving("iris").await;
+    let response = post_rows(&server, "zstd").await;
+    assert_eq!(response.headers()["content-encoding"], "zstd");
+    assert_100_rows(&zstd::decode_all(&*response.bytes().await.unwrap()).unwrap());
+}
+
+#[tokio::test]
+async fn answer_that_may_be_compressed_varies_by_accept_encoding() {
+    let server = TestServer::serving("iris").await;
+    for accept_encoding in ["gzip", "zstd"] {
+        let response = post_rows(&server, accept_encoding).await;
+        let vary = response.headers()["vary"].to_str().unwrap().to_ascii_lowercase();
+        assert!(vary.contains("accept-encoding"), "{vary}");
+    }
+}
+
+#[tokio::test]
+async fn answer_is_plain_when_nothing_else_is_asked_for() {
+    let server = TestServer::serving("iris").await;
+    for accept_encoding in ["identity", "br", "gzip;q=0, zstd;q=0"] {
+        let response = post_rows(&server, accept_encoding).await;
+        assert_eq!(response.headers().get("content-encoding"), None, "{accept_encoding}");
+        assert_100_rows(&response.bytes().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn small_answer_is_not_compressed() {
+    let server = TestServer::serving("iris").await;
+    let request = server.request(Method::POST, "/predict").header("accept-encoding", "gzip, zstd").body(ROW);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.headers().get("content-encoding"), None);
+    assert_eq!(response.json::<Value>().await.unwrap()["prediction"], 0);
+}

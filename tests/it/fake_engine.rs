@@ -1,0 +1,153 @@
+//! An engine whose sessions do as a test tells them: wait, fail, panic, or answer at once.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Condvar, Mutex},
+};
+
+use onnxd::{
+    engine::{Engine, LoadOptions, Session},
+    error::{Error, Result},
+    model::signature::{Dim, OutputSpec, Signature, TensorSpec},
+    request::Tensors,
+    tensor::{data_type::DataType, shape::Shape, tensor::Tensor},
+};
+use tempfile::TempDir;
+
+use crate::harness::{PATIENCE, models};
+
+/// What a run does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// Answers the first feature of each row.
+    Echo,
+    /// Panics.
+    Panic,
+    /// Fails as the runtime would.
+    Fail,
+}
+
+/// Control over the sessions of a [`FakeEngine`], shared with the test.
+#[derive(Debug)]
+pub struct Control {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    run: Run,
+    gate_open: bool,
+    load_open: bool,
+    started: usize,
+}
+
+/// Serves any real `.onnx` file as a regression on two FP32 features `a` and `b`.
+#[derive(Clone, Debug)]
+pub struct FakeEngine(pub Arc<Control>);
+
+impl FakeEngine {
+    /// Makes an engine whose runs answer at once.
+    pub fn new() -> Self {
+        let state = State { run: Run::Echo, gate_open: true, load_open: true, started: 0 };
+        Self(Arc::new(Control { state: Mutex::new(state), changed: Condvar::new() }))
+    }
+}
+
+/// Makes a repository of models for a [`FakeEngine`], each with this model.toml.
+pub fn fake_repository(names: &[&str], manifest: &str) -> TempDir {
+    let folder = TempDir::new().expect("there is room for a folder");
+    for name in names {
+        let version = folder.path().join(name).join("1");
+        fs::create_dir_all(&version).expect("the folder can be made");
+        fs::copy(models("iris/1/model.onnx"), version.join("model.onnx")).expect("the file can be copied");
+        fs::write(folder.path().join(name).join("model.toml"), manifest).expect("the file can be written");
+    }
+    folder
+}
+
+impl Control {
+    /// Sets what runs do from now on.
+    pub fn set_run(&self, run: Run) {
+        self.change(|state| state.run = run);
+    }
+
+    /// Makes runs wait until the gate is opened.
+    pub fn close_gate(&self) {
+        self.change(|state| state.gate_open = false);
+    }
+
+    /// Lets waiting and later runs through.
+    pub fn open_gate(&self) {
+        self.change(|state| state.gate_open = true);
+    }
+
+    /// Makes loading wait until it is opened.
+    pub fn close_load(&self) {
+        self.change(|state| state.load_open = false);
+    }
+
+    /// Lets loading go on.
+    pub fn open_load(&self) {
+        self.change(|state| state.load_open = true);
+    }
+
+    /// Returns how many runs have started.
+    pub fn started(&self) -> usize {
+        self.state.lock().unwrap().started
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap());
+        self.changed.notify_all();
+    }
+}
+
+impl Engine for FakeEngine {
+    fn load(&self, _path: &Path, _options: &LoadOptions<'_>) -> Result<Box<dyn Session>> {
+        let state = self.0.state.lock().unwrap();
+        // A test that fails leaves it closed; it must not hang for that.
+        drop(self.0.changed.wait_timeout_while(state, PATIENCE, |state| !state.load_open).unwrap());
+        let tensor = |name: &str, width| TensorSpec {
+            name: name.into(),
+            data_type: DataType::Fp32,
+            dims: Some(vec![Dim::Dynamic(None), Dim::Fixed(width)]),
+        };
+        let signature = Signature {
+            inputs: vec![tensor("a", 1), tensor("b", 1)],
+            outputs: vec![OutputSpec { tensor: tensor("value", 1), map_keys: None }],
+        };
+        Ok(Box::new(FakeSession { signature, control: Arc::clone(&self.0) }))
+    }
+
+    fn version(&self) -> &str {
+        "0.0.0-fake"
+    }
+}
+
+struct FakeSession {
+    signature: Signature,
+    control: Arc<Control>,
+}
+
+impl Session for FakeSession {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn run(&mut self, inputs: &[Tensor]) -> Result<Tensors> {
+        let mut state = self.control.state.lock().unwrap();
+        state.started += 1;
+        let run = state.run;
+        drop(self.control.changed.wait_timeout_while(state, PATIENCE, |state| !state.gate_open).unwrap());
+        match run {
+            Run::Echo => {
+                let values = inputs[0].as_slice::<f32>().unwrap().to_vec();
+                Ok([Tensor::from_vec(Shape::new(&[values.len(), 1]), values)?].into_iter().collect())
+            }
+            Run::Panic => panic!("the fake session was told to panic"),
+            Run::Fail => Err(Error::internal("node Gemm_7 ran out of /secret/path")),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Integration tests: one binary, a real server on a free port for each test, a file a behaviour.
+//!
+//! Servers are started through the same `bind` and `run_until` as the program's. `TEST_LOG=debug` shows their logs.
+
+#![expect(
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a crate of tests: what goes wrong ends the test, also in what tests share"
+)]
+
+mod connection;
+mod fake_engine;
+mod harness;
+mod identity;
+mod onnx;
+mod process;
+
+mod access_log;
+mod command_line;
+mod compression;
+mod cors;
+mod docs;
+mod errors;
+mod errors_of_load;
+mod errors_of_requests;
+mod golden;
+mod health;
+mod hostile;
+mod hostile_memory;
+mod house;
+mod metrics;
+mod network;
+mod openapi;
+mod predict;
+mod predict_models;
+mod readme;
+mod repository;
+mod shutdown;
+mod shutdown_process;
+mod values;
+mod values_named;

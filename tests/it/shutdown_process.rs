@@ -1,0 +1,195 @@
+//! Stopping the program: signals, exit codes, and no request lost under load.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tempfile::TempDir;
+use tokio::{sync::Notify, task::JoinSet};
+
+use crate::{
+    connection::{Connection, get_bytes, post_bytes},
+    harness::{models, until, within_patience},
+    onnx,
+    process::{Process, ServingProcess, onnxd_serve},
+};
+
+const IRIS_ROW: &str = r#"{"features":[5.1,3.5,1.4,0.2]}"#;
+/// For the counting model: longer than any test.
+const YEARS: &str = r#"{"inputs":{"count":[9223372036854775807]}}"#;
+/// How many clients keep a connection busy each.
+const CLIENTS: usize = 300;
+/// How many answers there must be before the server is told to stop.
+const ANSWERS_BEFORE_STOP: usize = 3_000;
+
+/// What one client, or all of them, saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    /// Requests written whole.
+    written: usize,
+    /// Answers read whole, with status 200.
+    answered: usize,
+}
+
+/// Sends one request after the other on one connection until the server closes it.
+async fn send_until_closed(address: SocketAddr, on_answer: impl Fn()) -> Tally {
+    let mut tally = Tally::default();
+    let request = post_bytes("/predict", IRIS_ROW);
+    let Ok(mut connection) = Connection::open(address).await else { return tally };
+    loop {
+        if connection.write(&request).await.is_err() {
+            return tally;
+        }
+        tally.written += 1;
+        let Ok(Some(answer)) = connection.answer().await else { return tally };
+        assert_eq!(answer.status, 200, "{answer:?}");
+        tally.answered += 1;
+        on_answer();
+        if answer.closes() {
+            return tally;
+        }
+    }
+}
+
+/// Serves with half a request on a connection, which keeps a drain from ending.
+async fn busy_process(arguments: &[&str]) -> (ServingProcess, Connection) {
+    let serving = ServingProcess::start(&models("iris"), arguments).await;
+    let mut connection = Connection::open(serving.address).await.unwrap();
+    // The first request's answer shows that the connection is accepted and served.
+    connection.write(&get_bytes("/health/live")).await.unwrap();
+    assert_eq!(connection.answer().await.unwrap().unwrap().status, 200);
+    let request = post_bytes("/predict", IRIS_ROW);
+    connection.write(&request[..request.len() - 5]).await.unwrap();
+    (serving, connection)
+}
+
+/// Serves the counting model; the folder lives as long as the test keeps it.
+async fn counting_process(arguments: &[&str]) -> (ServingProcess, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("counting.onnx"), onnx::counting()).unwrap();
+    (ServingProcess::start(folder.path(), arguments).await, folder)
+}
+
+/// Waits until the model is running a request.
+async fn until_running(serving: &ServingProcess) {
+    let runs = r#"prediction_stage_seconds_count{model="counting",stage="queue",version="1"} 1"#;
+    until(async || serving.get("/metrics").await.text().await.unwrap().contains(runs)).await;
+}
+
+#[tokio::test]
+async fn sigterm_under_load_loses_no_request_and_exits_0() {
+    let serving = ServingProcess::start(&models("iris"), &["--access-log", "off"]).await;
+    let (answers, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let (answers, enough) = (Arc::clone(&answers), Arc::clone(&enough));
+        clients.spawn(send_until_closed(serving.address, move || {
+            if answers.fetch_add(1, Ordering::Relaxed) == ANSWERS_BEFORE_STOP {
+                enough.notify_one();
+            }
+        }));
+    }
+    within_patience(enough.notified()).await;
+    serving.process.signal("TERM");
+    let tallies = within_patience(clients.join_all()).await;
+    let ended = serving.process.ended().await;
+
+    let sum = |field: fn(&Tally) -> usize| tallies.iter().map(field).sum::<usize>();
+    let total = Tally { written: sum(|tally| tally.written), answered: sum(|tally| tally.answered) };
+    println!("{CLIENTS} clients: {total:?}");
+    assert_eq!(total.written, total.answered, "requests were lost");
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn sigint_stops_as_sigterm_does() {
+    let serving = ServingProcess::start(&models("iris"), &[]).await;
+    serving.process.signal("INT");
+    let ended = serving.process.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn readiness_turns_503_first_while_predictions_still_work() {
+    let serving = ServingProcess::start(&models("iris"), &["--drain-delay", "60s"]).await;
+    serving.process.signal("TERM");
+    // Each of these may come on a connection of its own: the port is still open.
+    until(async || serving.get("/health/ready").await.status() == 503).await;
+    assert_eq!(serving.post("/predict", IRIS_ROW).await.status(), 200);
+}
+
+#[tokio::test]
+async fn second_sigterm_ends_at_once_with_143() {
+    let (serving, _connection) = busy_process(&[]).await;
+    serving.process.signal("TERM");
+    serving.process.log_line("draining").await;
+    serving.process.signal("TERM");
+    let ended = serving.process.ended().await;
+    assert_eq!(ended.code, Some(143), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn sigint_after_sigterm_ends_at_once_with_130() {
+    let (serving, _connection) = busy_process(&[]).await;
+    serving.process.signal("TERM");
+    serving.process.log_line("draining").await;
+    serving.process.signal("INT");
+    let ended = serving.process.ended().await;
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn request_that_outlasts_the_grace_time_is_cut_off_with_exit_code_1() {
+    let (serving, _connection) = busy_process(&["--shutdown-grace", "1s"]).await;
+    serving.process.signal("TERM");
+    let ended = serving.process.ended().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("1 connections were cut off"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn second_sigterm_ends_at_once_with_143_while_a_model_runs() {
+    let (serving, _folder) = counting_process(&[]).await;
+    let mut connection = Connection::open(serving.address).await.unwrap();
+    connection.write(&post_bytes("/predict", YEARS)).await.unwrap();
+    until_running(&serving).await;
+    serving.process.signal("TERM");
+    serving.process.log_line("draining").await;
+    serving.process.signal("TERM");
+    let ended = serving.process.ended().await;
+    assert_eq!(ended.code, Some(143), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn run_that_outlasts_the_grace_time_is_cut_off_with_exit_code_1() {
+    let (serving, _folder) = counting_process(&["--shutdown-grace", "1s"]).await;
+    let mut connection = Connection::open(serving.address).await.unwrap();
+    connection.write(&post_bytes("/predict", YEARS)).await.unwrap();
+    until_running(&serving).await;
+    let ended = serving.stop().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn run_that_nobody_waits_for_does_not_keep_it_from_stopping() {
+    let (serving, _folder) = counting_process(&["--request-timeout", "100ms", "--shutdown-grace", "1s"]).await;
+    assert_eq!(serving.post("/predict", YEARS).await.status(), 504);
+    let ended = serving.stop().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn sigterm_is_obeyed_while_a_model_is_loading() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("endless.onnx"), onnx::endless()).unwrap();
+    let process = Process::start(onnxd_serve(folder.path(), &["--shutdown-grace", "1s"]));
+    process.log_line("listening").await;
+    process.signal("TERM");
+    let ended = process.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
