@@ -1,0 +1,83 @@
+# Everything a developer or CI does, one target each. `make help` lists them.
+
+PYTHON ?= python3
+CARGO ?= cargo
+CARGO_TARGET_DIR ?= target
+CARGO_DENY_VERSION = 0.20.2
+# What `make run` serves, and further options for it: make run ARGS="--port 9000"
+MODELS ?= models
+ARGS ?=
+# Of the bundled models, POST /predict asks this one.
+DEFAULT_MODEL = $(if $(filter models,$(MODELS)),--default-model iris)
+
+TOOLS = $(CARGO_TARGET_DIR)/tools
+WITH_TOOLS = PATH="$(abspath $(TOOLS))/bin:$$PATH"
+# Cheap checks first; later stages reuse what earlier ones built.
+CI_STAGES = lint docs test peers deny bench-compile
+
+.DEFAULT_GOAL := help
+.PHONY: help run test fetch build install fmt fmt-check lint docs deny bench bench-compile peers ci clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: fetch ## Serve ./models with a release build (MODELS=dir, ARGS="--port 9000")
+	$(CARGO) run --release --locked -- serve $(MODELS) $(DEFAULT_MODEL) $(ARGS)
+
+test: fetch ## Run the unit, integration and documentation tests
+	$(CARGO) test --locked
+	@echo "test: all tests passed"
+
+fetch: ## Fetch ONNX Runtime into .onnxruntime, checked; nothing to do when it is there
+	@$(PYTHON) .cargo/fetch-onnxruntime.py
+
+build: fetch ## Build the release binary
+	$(CARGO) build --release --locked
+	@echo "build: $(CARGO_TARGET_DIR)/release/onnxd"
+
+install: fetch ## Install onnxd into cargo's bin folder
+	$(CARGO) install --path . --locked
+	@echo "install: onnxd loads $$($(PYTHON) .cargo/fetch-onnxruntime.py --print); keep it, or set ORT_DYLIB_PATH to another"
+
+fmt: ## Format the code
+	$(CARGO) fmt
+
+fmt-check:
+	$(CARGO) fmt -- --check
+
+lint: fmt-check ## Check the formatting, and Clippy with warnings as errors
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	@echo "lint: clean"
+
+docs: ## Build the documentation, public and private, with warnings as errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked
+	@echo "docs: $(CARGO_TARGET_DIR)/doc/onnxd/index.html"
+
+deny: ## Check the licences, bans and sources of all dependencies
+	@$(WITH_TOOLS); \
+	if [ "$$(cargo-deny --version 2>/dev/null)" != "cargo-deny $(CARGO_DENY_VERSION)" ]; then \
+		$(CARGO) install --locked --version $(CARGO_DENY_VERSION) --root $(TOOLS) cargo-deny; \
+	fi
+	$(WITH_TOOLS) cargo-deny --locked check licenses bans sources
+
+bench: fetch ## Run the benchmarks
+	$(CARGO) bench --locked
+
+bench-compile: ## Compile the benchmarks
+	$(CARGO) bench --no-run --locked
+	@echo "bench-compile: the benchmarks compile"
+
+peers: ## Try the daemon against promtool and a real browser
+	@PYTHON="$(PYTHON)" CARGO="$(CARGO)" sh tests/peers/run.sh
+
+ci: ## Everything that a change must pass
+	@for stage in $(CI_STAGES); do \
+		printf '\n==> make %s\n' "$$stage"; \
+		$(MAKE) --no-print-directory "$$stage" || { echo "ci: make $$stage failed" >&2; exit 1; }; \
+	done
+	@printf '\nci: passed (%s)\n' "$(CI_STAGES)"
+
+clean: ## Remove everything that these targets made
+	$(CARGO) clean
+	rm -rf .onnxruntime
