@@ -1,7 +1,9 @@
 //! What the ONNX file itself says that ONNX Runtime does not tell: opsets, metadata, class labels, external data.
 //!
-//! The messages are the subset of [onnx.proto](https://github.com/onnx/onnx/blob/main/onnx/onnx.proto) that is asked
-//! for here; prost passes over the rest, weights included.
+//! `proto` has the messages of the file that are asked for here; prost passes over the rest, and the weights stay where
+//! they are in the file's bytes.
+
+mod proto;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -10,6 +12,7 @@ use std::{
     path::Path,
 };
 
+use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -35,8 +38,8 @@ pub struct OnnxFile {
     pub metadata: HashMap<String, String>,
     /// Files of external data, as the graph names them, relative to the model's folder.
     pub external_data: BTreeSet<String>,
-    /// The class labels of the graph's classifiers, if all of them declare the same.
-    pub class_labels: Option<Vec<ClassLabel>>,
+    /// By output: the class labels that it takes its values from, in class order, where the graph says so.
+    pub class_labels: HashMap<String, Vec<ClassLabel>>,
     /// By output: the keys of its maps, in the order that ZipMap declares.
     pub map_keys: HashMap<String, Vec<ClassLabel>>,
     /// Inputs and outputs for which the graph declares no shape; ONNX Runtime cannot tell them from scalars.
@@ -54,7 +57,7 @@ impl OnnxFile {
     /// `InvalidArgument` where the file cannot be read, is not ONNX, or refers to data outside its folder.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes =
-            fs::read(path).map_err(|error| Error::invalid(format!("cannot read {}: {error}", path.display())))?;
+            fs::read(path).map_err(|error| Error::invalid(format!("cannot read {}: {error}", path.display())))?.into();
         let file = Self::parse(&bytes).map_err(|error| error.context(path.display()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         for location in &file.external_data {
@@ -67,9 +70,9 @@ impl OnnxFile {
     ///
     /// # Errors
     /// `InvalidArgument` where they are not an ONNX model.
-    pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let model =
-            proto::Model::decode(bytes).map_err(|error| Error::invalid(format!("not an ONNX model: {error}")))?;
+    pub fn parse(bytes: &Bytes) -> Result<Self> {
+        let model = proto::Model::decode(bytes.clone())
+            .map_err(|error| Error::invalid(format!("not an ONNX model: {error}")))?;
         let Some(graph) = &model.graph else {
             return Err(Error::invalid("not an ONNX model: it has no graph"));
         };
@@ -91,6 +94,8 @@ impl OnnxFile {
             ..Self::default()
         };
         file.visit_graph(graph);
+        let labels = |output: &proto::ValueInfo| Some((output.name.clone(), labels_of(graph, &output.name)?));
+        file.class_labels = graph.outputs.iter().filter_map(labels).collect();
         model.functions.iter().flat_map(|function| &function.nodes).for_each(|node| file.visit_node(node));
         Ok(file)
     }
@@ -99,12 +104,6 @@ impl OnnxFile {
         let sparse = graph.sparse_initializers.iter().flat_map(|sparse| [&sparse.values, &sparse.indices]).flatten();
         graph.initializers.iter().chain(sparse).for_each(|tensor| self.visit_tensor(tensor));
         graph.nodes.iter().for_each(|node| self.visit_node(node));
-        let mut labels = graph.nodes.iter().filter_map(class_labels);
-        if let Some(first) = labels.next()
-            && labels.all(|other| other == first)
-        {
-            self.class_labels.get_or_insert(first);
-        }
     }
 
     fn visit_node(&mut self, node: &proto::Node) {
@@ -156,163 +155,38 @@ fn domain_name(domain: &str) -> String {
     if domain.is_empty() { "ai.onnx".to_owned() } else { domain.to_owned() }
 }
 
+/// Follows a value back to where its class labels are declared: to a classifier's attribute, or to the table that
+/// `ArrayFeatureExtractor` picks them from, as skl2onnx writes classifiers that have no operator of their own.
+fn labels_of(graph: &proto::Graph, output: &str) -> Option<Vec<ClassLabel>> {
+    // Steps that pass values on as they are, or in another type or shape.
+    const PASSED_ON: [&str; 6] = ["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"];
+    let mut name = output;
+    // A graph has no circles, but a file may say anything.
+    for _ in 0..graph.nodes.len() {
+        let node = graph.nodes.iter().find(|node| node.outputs.iter().any(|output| output == name))?;
+        let source = node.inputs.first();
+        match &*node.op_type {
+            step if PASSED_ON.contains(&step) => name = source?,
+            "ArrayFeatureExtractor" => {
+                let table = graph.initializers.iter().find(|tensor| Some(&tensor.name) == source)?;
+                return table.labels();
+            }
+            // A classifier's first output is the label, the second its scores.
+            _ if node.outputs.first().is_some_and(|first| first == name) => return class_labels(node),
+            _ => return None,
+        }
+    }
+    None
+}
+
 /// Returns the labels that an `ai.onnx.ml` classifier or ZipMap declares; the attribute's name varies by operator.
 fn class_labels(node: &proto::Node) -> Option<Vec<ClassLabel>> {
     let attribute = node.attributes.iter().find(|attribute| attribute.name.starts_with("classlabels_"))?;
-    let text = |bytes: &Vec<u8>| ClassLabel::Text(String::from_utf8_lossy(bytes).into());
     let labels: Vec<_> = match attribute.integers.is_empty() {
-        true => attribute.strings.iter().map(text).collect(),
+        true => attribute.strings.iter().map(|text| proto::text_label(text)).collect(),
         false => attribute.integers.iter().copied().map(ClassLabel::Integer).collect(),
     };
     (!labels.is_empty()).then_some(labels)
-}
-
-/// The subset of onnx.proto that is read. Field numbers are onnx.proto's.
-mod proto {
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Model {
-        #[prost(int64, tag = "1")]
-        pub(super) ir_version: i64,
-        #[prost(string, tag = "2")]
-        pub(super) producer_name: String,
-        #[prost(string, tag = "3")]
-        pub(super) producer_version: String,
-        #[prost(message, optional, tag = "7")]
-        pub(super) graph: Option<Graph>,
-        #[prost(message, repeated, tag = "8")]
-        pub(super) opsets: Vec<OperatorSet>,
-        #[prost(message, repeated, tag = "14")]
-        pub(super) metadata: Vec<Entry>,
-        #[prost(message, repeated, tag = "25")]
-        pub(super) functions: Vec<Function>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct OperatorSet {
-        #[prost(string, tag = "1")]
-        pub(super) domain: String,
-        #[prost(int64, tag = "2")]
-        pub(super) version: i64,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Entry {
-        #[prost(string, tag = "1")]
-        pub(super) key: String,
-        #[prost(string, tag = "2")]
-        pub(super) value: String,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Function {
-        #[prost(message, repeated, tag = "7")]
-        pub(super) nodes: Vec<Node>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Graph {
-        #[prost(message, repeated, tag = "1")]
-        pub(super) nodes: Vec<Node>,
-        #[prost(message, repeated, tag = "5")]
-        pub(super) initializers: Vec<Tensor>,
-        #[prost(message, repeated, tag = "11")]
-        pub(super) inputs: Vec<ValueInfo>,
-        #[prost(message, repeated, tag = "12")]
-        pub(super) outputs: Vec<ValueInfo>,
-        #[prost(message, repeated, tag = "15")]
-        pub(super) sparse_initializers: Vec<SparseTensor>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Node {
-        #[prost(string, repeated, tag = "2")]
-        pub(super) outputs: Vec<String>,
-        #[prost(string, tag = "4")]
-        pub(super) op_type: String,
-        #[prost(message, repeated, tag = "5")]
-        pub(super) attributes: Vec<Attribute>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Attribute {
-        #[prost(string, tag = "1")]
-        pub(super) name: String,
-        #[prost(message, optional, tag = "5")]
-        pub(super) tensor: Option<Tensor>,
-        #[prost(message, optional, tag = "6")]
-        pub(super) graph: Option<Graph>,
-        #[prost(int64, repeated, tag = "8")]
-        pub(super) integers: Vec<i64>,
-        #[prost(bytes = "vec", repeated, tag = "9")]
-        pub(super) strings: Vec<Vec<u8>>,
-        #[prost(message, repeated, tag = "10")]
-        pub(super) tensors: Vec<Tensor>,
-        #[prost(message, repeated, tag = "11")]
-        pub(super) graphs: Vec<Graph>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Tensor {
-        #[prost(message, repeated, tag = "13")]
-        pub(super) external_data: Vec<Entry>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct SparseTensor {
-        #[prost(message, optional, tag = "1")]
-        pub(super) values: Option<Tensor>,
-        #[prost(message, optional, tag = "2")]
-        pub(super) indices: Option<Tensor>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct ValueInfo {
-        #[prost(string, tag = "1")]
-        pub(super) name: String,
-        #[prost(message, optional, tag = "2")]
-        pub(super) r#type: Option<Type>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Type {
-        #[prost(message, optional, tag = "1")]
-        pub(super) tensor: Option<TensorType>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct TensorType {
-        #[prost(message, optional, tag = "2")]
-        pub(super) shape: Option<TensorShape>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct TensorShape {
-        #[prost(message, repeated, tag = "1")]
-        pub(super) dims: Vec<Dimension>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Dimension {
-        #[prost(int64, optional, tag = "1")]
-        pub(super) value: Option<i64>,
-    }
-
-    impl ValueInfo {
-        /// Tells whether this is a tensor of which not even the rank is declared.
-        pub(super) fn lacks_shape(&self) -> bool {
-            self.tensor().is_some_and(|tensor| tensor.shape.is_none())
-        }
-
-        /// Tells whether this is a tensor whose every dimension is declared as a number.
-        pub(super) fn is_fixed(&self) -> bool {
-            let shape = self.tensor().and_then(|tensor| tensor.shape.as_ref());
-            shape.is_some_and(|shape| shape.dims.iter().all(|dim| dim.value.is_some()))
-        }
-
-        fn tensor(&self) -> Option<&TensorType> {
-            self.r#type.as_ref()?.tensor.as_ref()
-        }
-    }
 }
 
 #[cfg(test)]
@@ -322,7 +196,7 @@ mod tests {
     #[test]
     fn what_is_not_onnx_is_refused() {
         for bytes in [&b""[..], b"not a model", b"\xff\xff\xff\xff", b"{\"json\": true}"] {
-            let error = OnnxFile::parse(bytes).unwrap_err();
+            let error = OnnxFile::parse(&Bytes::from_static(bytes)).unwrap_err();
             assert!(error.message().starts_with("not an ONNX model"), "{error}");
         }
     }

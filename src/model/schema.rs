@@ -8,7 +8,7 @@ use crate::{
         manifest::{self, Manifest},
         onnx_file::OnnxFile,
         rows::Rows,
-        signature::{ClassLabel, Dim, Signature},
+        signature::{Dim, Signature},
         task::{Classes, Task},
     },
 };
@@ -65,9 +65,9 @@ impl Schema {
             .map_err(|error| error.context(format!("features from {features_from}")))?;
         let (class_names, classes_from) =
             given_names(manifest.classes.names.as_ref(), file, &["onnxd.classes", "classes", "names"])?;
-        let task = Task::infer(&signature, &manifest.output, class_names.is_some())?;
+        let task = Task::infer(&signature, &manifest.output, class_names.is_some(), rows.is_some())?;
         let classes = match &task {
-            Task::Classification(_) => classes(&signature, &task, class_names, file.class_labels.clone())
+            Task::Classification(_) => classes(&signature, &task, class_names, file)
                 .map_err(|error| error.context(format!("classes from {classes_from}")))?,
             Task::Regression(_) | Task::Raw => None,
         };
@@ -144,22 +144,18 @@ fn parse_metadata_names(text: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// Reconciles class names with the labels in the graph and the width of the probabilities.
-fn classes(
-    signature: &Signature,
-    task: &Task,
-    names: Option<Vec<String>>,
-    graph_labels: Option<Vec<ClassLabel>>,
-) -> Result<Option<Classes>> {
+/// Reconciles class names with the labels in the graph and the width of the probabilities. `None` where neither names nor
+/// labels are known: then classes go by their numbers.
+fn classes(signature: &Signature, task: &Task, names: Option<Vec<String>>, file: &OnnxFile) -> Result<Option<Classes>> {
     let Task::Classification(classification) = task else { return Ok(None) };
-    let probabilities = classification.probabilities.map(|index| &signature.outputs[index]);
-    let labels = probabilities.and_then(|output| output.map_keys.clone()).or(graph_labels);
-    let declared_width = probabilities
-        .and_then(|output| output.tensor.dims.as_deref())
-        .and_then(|dims| dims.last())
-        .and_then(Dim::fixed);
-    // Labels of another length belong to another part of the graph.
-    let labels = labels.filter(|labels| declared_width.is_none_or(|width| width == labels.len()));
+    let output = |index: Option<usize>| index.map(|index| &signature.outputs[index]);
+    let one_a_class = output(classification.probabilities.or(classification.scores));
+    let labels = one_a_class.and_then(|output| output.map_keys.clone()).or_else(|| {
+        let label = output(classification.label)?;
+        file.class_labels.get(&*label.tensor.name).cloned()
+    });
+    let declared_width =
+        one_a_class.and_then(|output| output.tensor.dims.as_deref()).and_then(|dims| dims.last()).and_then(Dim::fixed);
     let count = labels.as_ref().map(Vec::len).or(declared_width);
     if let (Some(names), Some(count)) = (&names, count)
         && names.len() != count
@@ -169,7 +165,7 @@ fn classes(
     let names: Option<Vec<Arc<str>>> = match (names, &labels) {
         (Some(names), _) => Some(names.into_iter().map(Into::into).collect()),
         (None, Some(labels)) => Some(labels.iter().map(|label| label.to_string().into()).collect()),
-        (None, None) => declared_width.map(|width| (0..width).map(|class| class.to_string().into()).collect()),
+        (None, None) => None,
     };
     Ok(names.map(|names| Classes { names, labels }))
 }

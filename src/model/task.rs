@@ -22,13 +22,17 @@ pub enum Task {
     Raw,
 }
 
-/// The outputs of a classifier; at least one of the two is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The outputs of a classifier; at least one of the first three is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Classification {
     /// The output that is the label: integers or strings, one a row.
     pub label: Option<usize>,
-    /// The output that has one number per class in each row.
+    /// The output that has one probability per class in each row.
     pub probabilities: Option<usize>,
+    /// Where there is neither: the output of one score per class, of which the largest says the class.
+    pub scores: Option<usize>,
+    /// The outputs that are none of these (scores included), which are answered as they are.
+    pub others: Vec<usize>,
 }
 
 /// The output of a regression model.
@@ -41,32 +45,40 @@ pub struct Regression {
 }
 
 impl Task {
-    /// Works the task out: from `[output]` of the model.toml where that speaks, else from the outputs' types and shapes.
-    /// `has_class_names` lets a lone `[N, C]` float output count as probabilities.
+    /// Works the task out: from `[output]` of the model.toml where that speaks, else from the outputs' names, types and
+    /// shapes. `is_rows` says that the inputs are rows of features, without which a label alone may be anything, as a
+    /// detector's is; `has_class_names` lets a lone `[N, C]` float output count as scores.
     ///
     /// # Errors
     /// `InvalidArgument` where `[output]` names an output that is not there or cannot be what it is said to be.
-    pub fn infer(signature: &Signature, settings: &OutputSettings, has_class_names: bool) -> Result<Self> {
-        let label = named_output(signature, "label", settings.label.as_deref(), is_label)?;
-        let probabilities =
-            named_output(signature, "probabilities", settings.probabilities.as_deref(), is_probabilities)?;
-        let outputs = || signature.outputs.iter().enumerate();
-        let label = label.or_else(|| outputs().find(|(_, output)| looks_like_label(output)).map(|(index, _)| index));
-        let probabilities = probabilities.or_else(|| {
-            let one_a_class =
-                |(index, output): &(usize, &OutputSpec)| Some(*index) != label && is_probabilities(output);
-            let alone = label.is_none() && !has_class_names;
-            outputs().find(one_a_class).map(|(index, _)| index).filter(|_| !alone)
-        });
-        if label.is_some() || probabilities.is_some() {
-            if settings.prediction_name.is_some() {
-                return Err(Error::invalid(
-                    "[output] prediction_name is for regression, but the outputs are those of a classifier",
-                ));
-            }
-            return Ok(Self::Classification(Classification { label, probabilities }));
+    pub fn infer(
+        signature: &Signature,
+        settings: &OutputSettings,
+        has_class_names: bool,
+        is_rows: bool,
+    ) -> Result<Self> {
+        let find = |fits: fn(&OutputSpec) -> bool| signature.outputs.iter().position(fits);
+        let named_label = named_output(signature, "label", settings.label.as_deref(), is_label)?;
+        let named_probabilities =
+            named_output(signature, "probabilities", settings.probabilities.as_deref(), is_one_a_class)?;
+        let probabilities = named_probabilities.or_else(|| find(looks_like_probabilities));
+        let label = named_label
+            .or_else(|| find(looks_like_label))
+            .filter(|_| named_label.is_some() || probabilities.is_some() || is_rows);
+        let scores = match (label, probabilities, &signature.outputs[..]) {
+            (None, None, [output]) if has_class_names && is_one_a_class(output) => Some(0),
+            _ => None,
+        };
+        if label.or(probabilities).or(scores).is_none() {
+            return Self::infer_regression(signature, settings);
         }
-        Self::infer_regression(signature, settings)
+        if settings.prediction_name.is_some() {
+            return Err(Error::invalid(
+                "[output] prediction_name is for regression, but the outputs are those of a classifier",
+            ));
+        }
+        let others = (0..signature.outputs.len()).filter(|index| ![label, probabilities].contains(&Some(*index)));
+        Ok(Self::Classification(Classification { label, probabilities, scores, others: others.collect() }))
     }
 
     fn infer_regression(signature: &Signature, settings: &OutputSettings) -> Result<Self> {
@@ -96,7 +108,7 @@ impl Task {
 pub struct Classes {
     /// The names, which key the probabilities in an answer.
     pub names: Vec<Arc<str>>,
-    /// The labels that the graph declares, where it does; as many as names.
+    /// The labels that the graph declares for them, where it does; as many as names.
     pub labels: Option<Vec<ClassLabel>>,
 }
 
@@ -143,14 +155,20 @@ fn is_label(output: &OutputSpec) -> bool {
     one_a_row(output) && (data_type.is_integer() || matches!(data_type, DataType::Bytes | DataType::Bool))
 }
 
-/// An undeclared integer or string output counts as the label when it stands beside another output or is called one.
+/// An output that nobody has named counts as the label by what it is called, as exporters call it.
 fn looks_like_label(output: &OutputSpec) -> bool {
     let name = output.tensor.name.to_ascii_lowercase();
     let called_so = name.contains("label") || name.contains("class");
     is_label(output) && (called_so || output.tensor.data_type == DataType::Int64 && name.starts_with("pred"))
 }
 
-fn is_probabilities(output: &OutputSpec) -> bool {
+/// ZipMap gives probabilities; of other outputs only the name tells them from margins, distances and boxes.
+fn looks_like_probabilities(output: &OutputSpec) -> bool {
+    let called_so = output.tensor.name.to_ascii_lowercase().contains("prob");
+    output.map_keys.is_some() || called_so && is_one_a_class(output)
+}
+
+fn is_one_a_class(output: &OutputSpec) -> bool {
     let several = match output.tensor.dims.as_deref() {
         Some([_, classes]) => classes.fixed() != Some(1),
         None => true,

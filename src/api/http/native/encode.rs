@@ -34,6 +34,8 @@ pub struct Encoder {
     rows: Option<RowEncoder>,
     /// `"name":` of each output.
     output_keys: Vec<Vec<u8>>,
+    /// The outputs that are answered as they are: all of a model that is neither, and what a classifier gives beside.
+    as_they_are: Vec<usize>,
 }
 
 impl Encoder {
@@ -52,11 +54,16 @@ impl Encoder {
             Task::Raw => None,
         };
         let output_keys = schema.signature.outputs.iter().map(|output| key(&output.tensor.name)).collect();
-        Self { schema, head, rows, output_keys }
+        let as_they_are = match &schema.task {
+            Task::Classification(classification) => classification.others.clone(),
+            Task::Regression(_) => Vec::new(),
+            Task::Raw => (0..schema.signature.outputs.len()).collect(),
+        };
+        Self { schema, head, rows, output_keys, as_they_are }
     }
 
-    /// Writes the answer: an object for one row, a list of objects under `predictions` for rows, and `outputs` for a
-    /// model that is neither classifier nor regression. `time` is when the prediction was made.
+    /// Writes the answer: an object for one row, a list of objects under `predictions` for rows, and under `outputs` the
+    /// tensors that are neither label, probabilities nor value. `time` is when the prediction was made.
     ///
     /// # Errors
     /// `InvalidArgument` where an output has strings that are not UTF-8; `Internal` where the outputs do not fit each
@@ -66,9 +73,11 @@ impl Encoder {
         buffer.extend_from_slice(&self.head);
         TIME.print_timestamp(&time, StdIoWrite(&mut buffer)).map_err(Error::internal)?;
         buffer.push(b'"');
-        match &self.rows {
-            Some(rows) => rows.encode(&mut buffer, &self.schema.signature, response, form)?,
-            None => self.encode_outputs(&mut buffer, response)?,
+        if let Some(rows) = &self.rows {
+            rows.encode(&mut buffer, &self.schema.signature, response, form)?;
+        }
+        if !self.as_they_are.is_empty() {
+            self.encode_outputs(&mut buffer, response)?;
         }
         buffer.push(b'}');
         Ok(buffer)
@@ -83,13 +92,14 @@ impl Encoder {
             )));
         }
         buffer.extend_from_slice(b",\"outputs\":{");
-        for (index, (key, tensor)) in self.output_keys.iter().zip(&response.outputs).enumerate() {
-            if index > 0 {
+        for (place, index) in self.as_they_are.iter().copied().enumerate() {
+            if place > 0 {
                 buffer.push(b',');
             }
-            buffer.extend_from_slice(key);
+            buffer.extend_from_slice(&self.output_keys[index]);
             let name = &self.schema.signature.outputs[index].tensor.name;
-            write_tensor(buffer, tensor).map_err(|error| error.context(format_args!("output {name:?}")))?;
+            write_tensor(buffer, &response.outputs[index])
+                .map_err(|error| error.context(format_args!("output {name:?}")))?;
         }
         buffer.push(b'}');
         Ok(())

@@ -29,8 +29,10 @@ pub(super) struct ClassName {
 pub(super) struct ClassOutputs<'a> {
     label: Option<Elements<'a>>,
     label_name: &'a str,
-    probabilities: Option<Elements<'a>>,
-    /// Probabilities in a row.
+    /// One number per class: probabilities, or what is only for telling the class.
+    numbers: Option<Elements<'a>>,
+    are_probabilities: bool,
+    /// Numbers in a row.
     pub(super) width: usize,
     pub(super) rows: usize,
 }
@@ -47,28 +49,26 @@ impl<'a> ClassOutputs<'a> {
         signature: &'a Signature,
         response: &'a InferResponse,
         classification: &Classification,
-        classes: Option<&Classes>,
     ) -> Result<Self> {
         let tensor = |output: Option<usize>| output.map(|output| output_tensor(response, output)).transpose();
-        let (label, probabilities) = (tensor(classification.label)?, tensor(classification.probabilities)?);
-        let rows = match (label, probabilities) {
+        let one_a_class = classification.probabilities.or(classification.scores);
+        let (label, numbers) = (tensor(classification.label)?, tensor(one_a_class)?);
+        let rows = match (label, numbers) {
             (Some(label), _) => label.len(),
             // A row of classes alone is one row.
-            (None, Some(probabilities)) if probabilities.shape().len() < 2 => 1,
-            (None, probabilities) => probabilities.map_or(0, |probabilities| probabilities.shape()[0]),
+            (None, Some(numbers)) if numbers.shape().len() < 2 => 1,
+            (None, numbers) => numbers.map_or(0, |numbers| numbers.shape()[0]),
         };
-        let width = match (probabilities, classes) {
-            (None, _) => 0,
-            (Some(_), Some(classes)) => classes.names.len(),
-            (Some(probabilities), None) => probabilities.len() / rows.max(1),
-        };
-        if let (Some(output), Some(probabilities)) = (classification.probabilities, probabilities) {
-            check_count(signature, output, rows.saturating_mul(width), probabilities.len())?;
+        let width = numbers.map_or(0, |numbers| numbers.len() / rows.max(1));
+        if let (Some(output), Some(numbers)) = (one_a_class, numbers) {
+            let rows_of_numbers = if numbers.shape().len() < 2 { 1 } else { numbers.shape()[0] };
+            check_count(signature, output, rows * width, rows_of_numbers * width)?;
         }
         Ok(Self {
             label: label.map(Elements::of),
             label_name: classification.label.map_or("", |label| &signature.outputs[label].tensor.name),
-            probabilities: probabilities.map(Elements::of),
+            numbers: numbers.map(Elements::of),
+            are_probabilities: classification.probabilities.is_some(),
             width,
             rows,
         })
@@ -83,8 +83,8 @@ impl<'a> ClassOutputs<'a> {
         keys: &[ClassName],
     ) -> Result<()> {
         let columns = row * self.width..(row + 1) * self.width;
-        let known_index = self.label.zip(known).and_then(|(label, (classes, _))| index_of(label, row, classes));
-        let index = known_index.or_else(|| largest(self.probabilities?, columns.clone()));
+        let by_label = self.label.zip(known).and_then(|(label, (classes, _))| self.index_of(label, row, classes));
+        let index = by_label.or_else(|| largest(self.numbers?, columns.clone()));
         buffer.extend_from_slice(b"\"prediction\":");
         let start = buffer.len();
         match (self.label, index) {
@@ -106,9 +106,19 @@ impl<'a> ClassOutputs<'a> {
             Some(name) => buffer.extend_from_slice(&name.quoted),
             None => write_as_text(buffer, prediction),
         }
-        match self.probabilities {
+        match self.numbers.filter(|_| self.are_probabilities) {
             Some(probabilities) => write_probabilities(buffer, probabilities, columns, keys),
             None => Ok(()),
+        }
+    }
+
+    /// Returns the class index of the label at `row`. What an integer label means where the graph does not declare the
+    /// labels, the probabilities tell, if there are any: labels need not be counted from 0.
+    fn index_of(&self, label: Elements<'_>, row: usize, classes: &Classes) -> Option<usize> {
+        match label {
+            Elements::Bytes(labels) => classes.index_of_text(str::from_utf8(&labels[row]).ok()?),
+            _ if classes.labels.is_none() && self.numbers.is_some() => None,
+            numbers => classes.index_of_integer(numbers.integer(row)?),
         }
     }
 }
@@ -140,14 +150,6 @@ fn write_as_text(buffer: &mut Vec<u8>, place: Range<usize>) {
             buffer.extend_from_within(place);
             buffer.push(b'"');
         }
-    }
-}
-
-/// Returns the class index of the label at `row`.
-fn index_of(label: Elements<'_>, row: usize, classes: &Classes) -> Option<usize> {
-    match label {
-        Elements::Bytes(labels) => classes.index_of_text(str::from_utf8(&labels[row]).ok()?),
-        numbers => classes.index_of_integer(numbers.integer(row)?),
     }
 }
 

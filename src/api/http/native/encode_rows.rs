@@ -84,11 +84,12 @@ impl RowEncoder {
                 })
             }
             RowOutputs::Classes { classification, classes, names } => {
-                let outputs = ClassOutputs::new(signature, response, classification, classes.as_ref())?;
+                let outputs = ClassOutputs::new(signature, response, classification)?;
                 let numbered: Vec<_>;
-                let keys = match classes {
-                    Some(_) => names,
-                    None => {
+                let keys = match outputs.width == names.len() {
+                    true => names,
+                    // The classes are not known, or the numbers are one a pair of classes, say.
+                    false => {
                         numbered = (0..outputs.width).map(|class| ClassName::new(&class.to_string())).collect();
                         &numbered
                     }

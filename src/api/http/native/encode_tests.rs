@@ -26,8 +26,11 @@ fn encoder(outputs: &[(&str, DataType, &[i64])], manifest: &str, labels: Option<
         let tensor = TensorSpec { name: (*name).into(), data_type: *data_type, dims: Some(dims) };
         OutputSpec { tensor, map_keys: None }
     });
-    let signature = Signature { inputs: Vec::new(), outputs: outputs.collect() };
-    let file = OnnxFile { class_labels: labels, ..OnnxFile::default() };
+    let dims = Some(vec![Dim::Dynamic(None), Dim::Fixed(4)]);
+    let input = TensorSpec { name: "features".into(), data_type: DataType::Fp32, dims };
+    let signature = Signature { inputs: vec![input], outputs: outputs.collect() };
+    let class_labels = labels.map(|labels| ("label".to_owned(), labels)).into_iter().collect();
+    let file = OnnxFile { class_labels, ..OnnxFile::default() };
     let schema = Schema::new(signature, &Manifest::parse(manifest).unwrap(), &file).unwrap();
     Encoder::new(Arc::new(schema), &"iris".parse().unwrap(), ModelVersion::ONE)
 }
@@ -117,11 +120,50 @@ fn without_a_label_the_largest_probability_decides() {
 
 #[test]
 fn unknown_classes_are_numbered_and_an_unknown_label_keeps_its_own_name() {
-    let encoder = encoder(&[LABEL, ("scores", DataType::Fp64, &[-1, -1])], "", None);
-    let scores = Tensor::from_vec(Shape::new(&[1, 2]), vec![0.1_f64, 0.9]).unwrap();
-    let got = predictions(&encoder, [integers(&[1], &[5]), scores]);
-    let expected = json!([{"prediction": 5, "prediction_index": 1, "predicted_class_name": "5", "probabilities": {"0": 0.1, "1": 0.9}}]);
-    assert_eq!(got, expected);
+    let encoder = encoder(&[LABEL, ("probabilities", DataType::Fp64, &[-1, -1])], "", None);
+    let probabilities = || Tensor::from_vec(Shape::new(&[1, 2]), vec![0.1_f64, 0.9]).unwrap();
+    for label in [5, 0] {
+        let got = predictions(&encoder, [integers(&[1], &[label]), probabilities()]);
+        let expected = json!([{
+            "prediction": label,
+            "prediction_index": 1,
+            "predicted_class_name": label.to_string(),
+            "probabilities": {"0": 0.1, "1": 0.9},
+        }]);
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
+fn a_label_whose_place_the_graph_does_not_tell_is_placed_by_the_probabilities() {
+    let encoder = encoder(&[LABEL, PROBABILITIES], NAMES, None);
+    let got = predictions(&encoder, [integers(&[1], &[1]), floats(&[1, 3], &[0.9, 0.1, 0.0])]);
+    assert_eq!((&got[0]["prediction"], &got[0]["predicted_class_name"]), (&json!(1), &json!("setosa")));
+}
+
+#[test]
+fn probabilities_that_are_not_one_a_class_are_numbered() {
+    let pairs = [("label", DataType::Int64, &[-1][..]), ("probabilities", DataType::Fp32, &[-1, -1])];
+    let labels = [0, 1, 2, 3].map(ClassLabel::Integer).to_vec();
+    let encoder = encoder(&pairs, "", Some(labels));
+    let got = predictions(&encoder, [integers(&[1], &[2]), floats(&[1, 6], &[0.0; 6])]);
+    assert_eq!(got[0]["prediction_index"], 2);
+    assert_eq!(got[0]["probabilities"].as_object().unwrap().len(), 6);
+}
+
+#[test]
+fn what_a_classifier_gives_beside_is_answered_as_it_is() {
+    let encoder = encoder(&[LABEL, ("scores", DataType::Fp32, &[-1, 1])], "", None);
+    let body = encode(&encoder, [integers(&[1], &[-1]), floats(&[1, 1], &[-0.5])], Form::One).unwrap();
+    assert!(body.ends_with(r#","prediction":-1,"predicted_class_name":"-1","outputs":{"scores":[[-0.5]]}}"#), "{body}");
+    let logits = super::encode_tests::encoder(&[("logits", DataType::Fp32, &[-1, 3])], NAMES, None);
+    let body = encode(&logits, [floats(&[1, 3], &[-5.0, 50.0, 0.0])], Form::One).unwrap();
+    assert!(
+        body.ends_with(
+            r#","prediction":1,"prediction_index":1,"predicted_class_name":"versicolor","outputs":{"logits":[[-5.0,50.0,0.0]]}}"#
+        ),
+        "{body}"
+    );
 }
 
 #[test]
@@ -173,7 +215,6 @@ fn outputs_that_do_not_fit_each_other_are_our_fault() {
     let raw = encoder(&[("y", DataType::Fp32, &[-1, -1, -1])], "", None);
     let faults = [
         encode(&classifier, [integers(&[1], &[0]), floats(&[2, 3], &[0.0; 6])], Form::Many),
-        encode(&classifier, [integers(&[1], &[0]), floats(&[1, 2], &[0.0; 2])], Form::Many),
         encode(&classifier, [integers(&[2], &[0, 1]), floats(&[2, 3], &[0.0; 6])], Form::One),
         encode(&classifier, [integers(&[1], &[0])], Form::One),
         encode(&regression, [floats(&[2, 2], &[0.0; 4])], Form::Many),

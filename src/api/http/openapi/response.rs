@@ -38,12 +38,14 @@ pub(super) fn body(schema: &ModelSchema, name: &ModelName, version: ModelVersion
         Task::Classification(task) => classification(head(name, version), schema, task),
         Task::Regression(task) => regression(head(name, version), schema, task),
     };
+    let one = with_others(one, schema);
     let predictions = ArrayBuilder::new().items(prediction.clone()).description(Some("One a row, in the rows' order."));
     let many = head(name, version)
         .title(Some("predictions"))
         .description(Some("The answer to rows, or to inputs."))
         .property("predictions", predictions)
         .required("predictions");
+    let many = with_others(many, schema);
     let one = one.title(Some("prediction")).description(Some("The answer to one row."));
     OneOfBuilder::new().item(one).item(many).into()
 }
@@ -124,13 +126,28 @@ fn regression(object: ObjectBuilder, schema: &ModelSchema, task: &Regression) ->
     }
 }
 
+/// Adds the outputs that a classifier gives beside label and probabilities.
+fn with_others(object: ObjectBuilder, schema: &ModelSchema) -> ObjectBuilder {
+    match &schema.task {
+        Task::Classification(Classification { others, .. }) if !others.is_empty() => {
+            with_tensors(object, schema, others)
+        }
+        _ => object,
+    }
+}
+
 fn outputs(schema: &ModelSchema, name: &ModelName, version: ModelVersion) -> ObjectBuilder {
-    let outputs = schema.signature.outputs.iter().map(|output| &output.tensor);
+    let all: Vec<_> = (0..schema.signature.outputs.len()).collect();
+    with_tensors(head(name, version), schema, &all)
+}
+
+fn with_tensors(object: ObjectBuilder, schema: &ModelSchema, outputs: &[usize]) -> ObjectBuilder {
+    let outputs = outputs.iter().map(|index| &schema.signature.outputs[*index].tensor);
     let tensors = outputs.fold(ObjectBuilder::new(), |object, spec| {
         object.property(&*spec.name, tensor(spec, answered(spec.data_type))).required(&*spec.name)
     });
     let tensors = tensors.additional_properties(Some(AdditionalProperties::FreeForm(false)));
-    head(name, version)
+    object
         .property("outputs", tensors.description(Some("Tensors by output name, as nested arrays.")))
         .required("outputs")
 }
