@@ -7,6 +7,8 @@ pub mod manifest;
 pub mod name;
 pub mod onnx_file;
 pub mod repository;
+#[cfg(test)]
+mod repository_tests;
 pub mod rows;
 pub mod schema;
 pub mod signature;

@@ -23,6 +23,20 @@ impl ModelName {
         let name: String = replaced.skip_while(|c| !c.is_ascii_alphanumeric()).take(MAX_NAME_BYTES).collect();
         Self(if name.is_empty() { "unnamed".into() } else { name.into() })
     }
+
+    /// Returns the nearest valid name to `text` that is not taken: it is numbered from 2 where others have it.
+    pub fn nearest_free(text: &str, is_taken: impl Fn(&Self) -> bool) -> Self {
+        let nearest = Self::nearest(text);
+        let mut free = nearest.clone();
+        let mut number = 2_u64;
+        while is_taken(&free) {
+            let suffix = format!("-{number}");
+            let kept = nearest.0.len().min(MAX_NAME_BYTES - suffix.len());
+            free = Self(format!("{}{suffix}", &nearest.0[..kept]).into());
+            number += 1;
+        }
+        free
+    }
 }
 
 fn is_ok_inside(c: char) -> bool {
@@ -77,7 +91,9 @@ impl FromStr for ModelVersion {
         let digits = !version.starts_with('0') && version.bytes().all(|byte| byte.is_ascii_digit());
         match version.parse() {
             Ok(number) if digits => Ok(Self(number)),
-            _ => Err(Error::invalid(format!("{version:?} is not a model version: expected a positive integer"))),
+            _ => Err(Error::invalid(format!(
+                "{version:?} is not a version: expected a positive integer without leading zeros"
+            ))),
         }
     }
 }
@@ -109,6 +125,16 @@ mod tests {
             assert_eq!(ModelName::nearest(text).as_str(), nearest);
             assert!(nearest.parse::<ModelName>().is_ok());
         }
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_numbered() {
+        let taken = ["a-b", "a-b-2"];
+        let free = ModelName::nearest_free("a b", |name| taken.contains(&name.as_str()));
+        assert_eq!(free.as_str(), "a-b-3");
+        let long = "é".repeat(3) + &"a".repeat(200);
+        let free = ModelName::nearest_free(&long, |name| !name.as_str().ends_with("-2"));
+        assert_eq!(free.as_str().parse::<ModelName>().unwrap(), free);
     }
 
     #[test]

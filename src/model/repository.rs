@@ -3,10 +3,11 @@
 //! Looks at names only; what is inside the files is read when a model is loaded. One bad model never hides the others.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     ffi::OsStr,
     fs, io,
-    path::{Path, PathBuf},
+    path::{MAIN_SEPARATOR, Path, PathBuf},
 };
 
 use crate::{
@@ -23,7 +24,7 @@ pub const MODEL_FILE_NAME: &str = "model.onnx";
 /// A model found on disk: what it consists of, or why it cannot be served.
 #[derive(Debug)]
 pub struct FoundModel {
-    /// The name, from the folder or the file.
+    /// The name, from the folder or the file; if that is not a valid one, the nearest that no other model has.
     pub name: ModelName,
     /// Its settings and versions.
     pub files: Result<ModelFiles>,
@@ -32,6 +33,8 @@ pub struct FoundModel {
 /// The settings and versions of one model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelFiles {
+    /// The folder that the model's own folder or file lies in.
+    pub root: PathBuf,
     /// The settings from its model.toml.
     pub manifest: Manifest,
     /// The `model.onnx` of each version; at least one.
@@ -39,6 +42,14 @@ pub struct ModelFiles {
 }
 
 impl ModelFiles {
+    /// Takes the folders above the model's out of a text: whoever asks over the network need not know where models lie.
+    pub fn without_root(&self, text: &str) -> String {
+        match self.root.to_str() {
+            Some(root) if root.len() > 1 => text.replace(&format!("{root}{MAIN_SEPARATOR}"), ""),
+            _ => text.to_owned(),
+        }
+    }
+
     /// Returns the version that a request gets when it names none: the manifest's choice, else the highest.
     ///
     /// # Errors
@@ -59,70 +70,95 @@ impl ModelFiles {
 
 /// Lists the models under `path`: a repository, one model's folder, or one `.onnx` file. Blocks on the disk.
 ///
-/// Hidden entries, other files, and folders that hold nothing of a model are passed over. Sorted by name.
+/// Hidden entries, other files, and folders that hold nothing of a model are passed over. Sorted by name. Warns in the
+/// log of folders of a model that look like versions and are none.
 ///
 /// # Errors
 /// `InvalidArgument` where the path cannot be read or holds no model at all.
 pub fn scan(path: &Path) -> Result<Vec<FoundModel>> {
     let unreadable = |error: io::Error| Error::invalid(format!("cannot read {}: {error}", path.display()));
     if fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Ok(vec![bare_file(path)]);
+        return Ok(name_all([path.to_owned()]));
     }
-    let path = &path.canonicalize().map_err(unreadable)?;
-    if !version_files(path).map_err(unreadable)?.is_empty() {
-        return Ok(vec![found(path.file_name(), || model_files(path))]);
+    let path = path.canonicalize().map_err(unreadable)?;
+    if !version_files(&path).map_err(unreadable)?.is_empty() {
+        return Ok(name_all([path]));
     }
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(path).map_err(unreadable)? {
-        if let Some(model) = look_at(&entry.map_err(unreadable)?.path()) {
-            let twice = || Error::invalid("it is there twice, as a folder and as a bare .onnx file, say: remove one");
-            found.entry(model.name).and_modify(|files| *files = Err(twice())).or_insert(model.files);
-        }
-    }
+    let entries = fs::read_dir(&path).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let mut entries: Vec<PathBuf> = entries.map_err(unreadable)?;
+    // The system lists them in any order, and which of two bad names gets which number must not change.
+    entries.sort_unstable();
+    let found = name_all(entries.into_iter().filter(|entry| is_model(entry)));
     if found.is_empty() {
         return Err(Error::invalid(format!(
             "no models in {}: expected NAME/1/{MODEL_FILE_NAME} or NAME.onnx",
             path.display()
         )));
     }
-    Ok(found.into_iter().map(|(name, files)| FoundModel { name, files }).collect())
+    Ok(found)
 }
 
-/// Makes a model of a directory entry, or nothing of an entry that is none.
-fn look_at(path: &Path) -> Option<FoundModel> {
-    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    if hidden {
-        return None;
+/// Tells whether a directory entry is meant as a model.
+fn is_model(path: &Path) -> bool {
+    if is_hidden(path) {
+        return false;
     }
     if path.is_file() {
-        let is_model = path.extension().is_some_and(|extension| extension == "onnx");
-        return is_model.then(|| bare_file(path));
+        return path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
     }
-    let holds_a_model = path.join(manifest::FILE_NAME).exists()
+    path.join(manifest::FILE_NAME).exists()
         || path.join(MODEL_FILE_NAME).exists()
-        || version_folders(path).is_ok_and(|versions| !versions.is_empty());
-    if !holds_a_model {
-        return None;
+        || version_folders(path).is_ok_and(|versions| !versions.is_empty())
+        || misnamed_versions(path).is_ok_and(|misnamed| !misnamed.is_empty())
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// Makes models of what lies at `paths`, by name. Those with valid names go first: no other gets the name of one.
+fn name_all(paths: impl IntoIterator<Item = PathBuf>) -> Vec<FoundModel> {
+    let mut found = BTreeMap::new();
+    let mut misnamed = Vec::new();
+    for path in paths {
+        let text = stem(&path);
+        match text.parse::<ModelName>() {
+            Ok(name) => {
+                let twice =
+                    || Error::invalid("it is there twice, as a folder and as a bare .onnx file, say: remove one");
+                let files = files_at(&path, &name);
+                found.entry(name).and_modify(|files| *files = Err(twice())).or_insert(files);
+            }
+            Err(error) => misnamed.push((text.into_owned(), error)),
+        }
     }
-    Some(found(path.file_name(), || model_files(path)))
-}
-
-fn bare_file(path: &Path) -> FoundModel {
-    let versions = BTreeMap::from([(ModelVersion::ONE, path.to_owned())]);
-    found(path.file_stem(), || Ok(ModelFiles { manifest: Manifest::default(), versions }))
-}
-
-/// Makes a model of what is on disk under `file_name`; one whose name is not valid goes by the nearest name that is.
-fn found(file_name: Option<&OsStr>, files: impl FnOnce() -> Result<ModelFiles>) -> FoundModel {
-    let text = file_name.unwrap_or_default().to_string_lossy();
-    match text.parse() {
-        Ok(name) => FoundModel { name, files: files() },
-        Err(error) => FoundModel { name: ModelName::nearest(&text), files: Err(error) },
+    for (text, error) in misnamed {
+        let name = ModelName::nearest_free(&text, |name| found.contains_key(name));
+        found.insert(name, Err(error));
     }
+    found.into_iter().map(|(name, files)| FoundModel { name, files }).collect()
 }
 
-fn model_files(folder: &Path) -> Result<ModelFiles> {
-    let unreadable = |error: io::Error| Error::invalid(format!("cannot read {}: {error}", folder.display()));
+/// Returns what a model is named by: its folder, or its bare file without the extension.
+fn stem(path: &Path) -> Cow<'_, str> {
+    let name = if path.is_file() { path.file_stem() } else { path.file_name() };
+    name.unwrap_or_default().to_string_lossy()
+}
+
+fn files_at(path: &Path, name: &ModelName) -> Result<ModelFiles> {
+    if path.is_file() {
+        let versions = BTreeMap::from([(ModelVersion::ONE, path.to_owned())]);
+        return Ok(ModelFiles { root: root_of(path), manifest: Manifest::default(), versions });
+    }
+    model_files(path, name)
+}
+
+fn root_of(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).to_owned()
+}
+
+fn model_files(folder: &Path, name: &ModelName) -> Result<ModelFiles> {
+    let unreadable = |error: io::Error| Error::invalid(format!("cannot read {name}: {error}"));
     let manifest = Manifest::read(folder)?;
     let versions = version_files(folder).map_err(unreadable)?;
     if let Some(empty) =
@@ -130,15 +166,30 @@ fn model_files(folder: &Path) -> Result<ModelFiles> {
     {
         return Err(Error::invalid(format!("version {empty} has no {MODEL_FILE_NAME}")));
     }
+    let misnamed = misnamed_versions(folder).map_err(unreadable)?;
     if versions.is_empty() {
-        return Err(Error::invalid(format!(
-            "no version of it: expected {}",
-            folder.join("1").join(MODEL_FILE_NAME).display()
-        )));
+        let missing = || Error::invalid(format!("no version of it: expected {name}/1/{MODEL_FILE_NAME}"));
+        return Err(misnamed.into_iter().next().unwrap_or_else(missing));
     }
-    let files = ModelFiles { manifest, versions };
+    let files = ModelFiles { root: root_of(folder), manifest, versions };
     files.default_version()?;
+    for reason in misnamed {
+        tracing::warn!(model = %name, "model {name}: a folder with a {MODEL_FILE_NAME} is passed over: {reason}");
+    }
     Ok(files)
+}
+
+/// Lists why each folder that has a `model.onnx` but is not named as a version is none.
+fn misnamed_versions(folder: &Path) -> io::Result<Vec<Error>> {
+    let mut misnamed = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if !is_hidden(&path) && path.join(MODEL_FILE_NAME).is_file() {
+            misnamed.extend(stem(&path).parse::<ModelVersion>().err());
+        }
+    }
+    misnamed.sort_unstable_by(|one, other| one.message().cmp(other.message()));
+    Ok(misnamed)
 }
 
 /// Lists the `model.onnx` of each version folder that has one.
@@ -157,83 +208,4 @@ fn version_folders(folder: &Path) -> io::Result<Vec<ModelVersion>> {
         versions.extend(name.and_then(|name| name.parse::<ModelVersion>().ok()).filter(|_| path.is_dir()));
     }
     Ok(versions)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn write(root: &Path, file: &str, text: &str) {
-        let path = root.join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn names(found: &[FoundModel]) -> Vec<&str> {
-        found.iter().map(|model| model.name.as_str()).collect()
-    }
-
-    #[test]
-    fn folders_and_bare_files_are_models_and_the_rest_is_passed_over() {
-        let root = tempfile::tempdir().unwrap();
-        for file in ["iris/1/model.onnx", "iris/10/model.onnx", "iris/notes/x", "wine.onnx", "README.md", "data/x.csv"]
-        {
-            write(root.path(), file, "");
-        }
-        write(root.path(), ".git/1/model.onnx", "");
-        write(root.path(), "__pycache__/x.pyc", "");
-        let found = scan(root.path()).unwrap();
-        assert_eq!(names(&found), ["iris", "wine"]);
-        let iris = found[0].files.as_ref().unwrap();
-        assert_eq!(iris.versions.len(), 2);
-        assert_eq!(iris.default_version().unwrap(), ModelVersion::new(10).unwrap());
-    }
-
-    #[test]
-    fn one_model_or_one_file_is_a_repository_of_one() {
-        let root = tempfile::tempdir().unwrap();
-        write(root.path(), "iris/1/model.onnx", "");
-        write(root.path(), "wine.onnx", "");
-        assert_eq!(names(&scan(&root.path().join("iris")).unwrap()), ["iris"]);
-        assert_eq!(names(&scan(&root.path().join("wine.onnx")).unwrap()), ["wine"]);
-        assert!(scan(&root.path().join("absent")).unwrap_err().message().starts_with("cannot read"));
-    }
-
-    #[test]
-    fn a_bad_model_is_named_with_its_reason_beside_the_good_ones() {
-        let root = tempfile::tempdir().unwrap();
-        for file in [
-            "good/1/model.onnx",
-            "flat/model.onnx",
-            "twice/1/model.onnx",
-            "twice.onnx",
-            "hole/1/model.onnx",
-            "hole/2/x",
-        ] {
-            write(root.path(), file, "");
-        }
-        write(root.path(), "my model.onnx", "");
-        write(root.path(), "typo/1/model.onnx", "");
-        write(root.path(), "typo/model.toml", "[batchin]\n");
-        write(root.path(), "chosen/1/model.onnx", "");
-        write(root.path(), "chosen/model.toml", "default_version = 3\n");
-        let found = scan(root.path()).unwrap();
-        let reason = |name: &str| {
-            let model = found.iter().find(|model| model.name.as_str() == name).unwrap();
-            model.files.as_ref().err().map(ToString::to_string).unwrap_or_default()
-        };
-        assert_eq!(reason("good"), "");
-        assert!(reason("flat").contains("expected") && reason("flat").ends_with("flat/1/model.onnx"));
-        assert!(reason("twice").contains("it is there twice, as a folder and as a bare"));
-        assert!(reason("my-model").starts_with("\"my model\" is not a model name"));
-        assert_eq!(reason("hole"), "version 2 has no model.onnx");
-        assert!(reason("typo").contains("unknown field `batchin`"));
-        assert!(reason("chosen").contains("default_version = 3"));
-    }
-
-    #[test]
-    fn a_folder_without_models_says_what_was_expected() {
-        let root = tempfile::tempdir().unwrap();
-        assert!(scan(root.path()).unwrap_err().message().contains("expected NAME/1/model.onnx or NAME.onnx"));
-    }
 }

@@ -7,6 +7,7 @@ use crate::{
     model::{
         rows::{Features, Layout},
         schema::Schema,
+        signature::{Dim, TensorSpec},
     },
     tensor::data_type::DataType,
 };
@@ -46,7 +47,8 @@ pub(super) fn unknown_feature(names: &[Arc<str>], name: &str) -> String {
     format!("unknown feature {}: expected {}{meant}", quoted(name), list.join(", "))
 }
 
-/// Writes a short body for the model: `{"features": [0.0, 0.0, 0.0, 0.0]}`.
+/// Writes a short body for the model: `{"features": [0.0, 0.0, 0.0, 0.0]}`. Tensors of more values than one are
+/// written with an ellipsis, and what the inputs are.
 pub(super) fn example(schema: &Schema) -> String {
     let inputs = &schema.signature.inputs;
     match (&schema.rows, &inputs[..]) {
@@ -71,11 +73,25 @@ pub(super) fn example(schema: &Schema) -> String {
             let tensors = inputs.iter().take(MAX_VALUES).map(|input| {
                 let rank = input.rank().unwrap_or(1);
                 let value = zero(input.data_type);
-                format!("{:?}: {}{value}{}", input.name, "[".repeat(rank), "]".repeat(rank))
+                let more = if holds_more_than_one(input) { ", …" } else { "" };
+                format!("{:?}: {}{value}{more}{}", input.name, "[".repeat(rank), "]".repeat(rank))
             });
-            format!(r#"{{"inputs": {{{}}}}}"#, tensors.collect::<Vec<_>>().join(", "))
+            let mut tensors: Vec<_> = tensors.collect();
+            if inputs.len() > MAX_VALUES {
+                tensors.push("…".to_owned());
+            }
+            let body = format!(r#"{{"inputs": {{{}}}}}"#, tensors.join(", "));
+            match inputs.iter().any(holds_more_than_one) {
+                true => format!("{body} with {}", self::inputs(schema)),
+                false => body,
+            }
         }
     }
+}
+
+/// Tells whether one value is too few for this input.
+fn holds_more_than_one(input: &TensorSpec) -> bool {
+    input.dims.iter().flatten().any(|dim| matches!(dim, Dim::Fixed(size) if *size > 1))
 }
 
 fn zero(data_type: DataType) -> &'static str {

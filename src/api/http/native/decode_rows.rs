@@ -3,7 +3,7 @@
 use crate::{
     api::{
         http::native::{
-            decode::{Form, close_envelope},
+            decode::{Form, close_envelope, is_envelope},
             decode_messages,
             decode_sinks::{Columns, Inputs, Matrix, Misfit, Sink},
         },
@@ -178,7 +178,8 @@ impl<'s, S: Sink> Table<'s, S> {
         self.sink.begin_row();
         let row = self.rows + 1;
         let mut count = 0;
-        let mut more = first.is_some() || reader.open_object()?;
+        let is_flat = first.is_some();
+        let mut more = is_flat || reader.open_object()?;
         let mut key = first;
         while more {
             let key = match key.take() {
@@ -187,7 +188,7 @@ impl<'s, S: Sink> Table<'s, S> {
             };
             let column = match self.places.get(count) {
                 Some(place) if key.is(&names[place.column]) => place.column,
-                _ => self.find_column(features, &key, count)?,
+                _ => self.find_column(features, &key, count, is_flat.then_some(&mut *reader))?,
             };
             if self.places[column].seen_in_row == row {
                 return Err(self.located(Misfit::whole(format!("duplicate key {:?}", names[column]))));
@@ -207,11 +208,23 @@ impl<'s, S: Sink> Table<'s, S> {
     }
 
     /// Finds the column of a key that is not where it was in the row before, and remembers it for the next.
+    ///
+    /// `flat` stands behind the key, if the row is the body itself.
     #[inline(never)]
-    fn find_column(&mut self, features: &Features, key: &RawString<'_>, count: usize) -> Result<usize, Fault> {
+    fn find_column(
+        &mut self,
+        features: &Features,
+        key: &RawString<'_>,
+        count: usize,
+        flat: Option<&mut Reader<'_>>,
+    ) -> Result<usize, Fault> {
         let name = key.decode()?;
         let Some(column) = features.column(&name) else {
-            return Err(self.located(Misfit::whole(decode_messages::unknown_feature(features.names(), &name))));
+            let mut message = decode_messages::unknown_feature(features.names(), &name);
+            if flat.is_some_and(is_meant_as_envelope) {
+                message.push_str("; rows stand under \"features\" or \"instances\", tensors under \"inputs\", alone");
+            }
+            return Err(self.located(Misfit::whole(message)));
         };
         if let Some(place) = self.places.get_mut(count) {
             place.column = column;
@@ -255,4 +268,23 @@ impl<'s, S: Sink> Table<'s, S> {
         };
         self.located(Misfit::whole(message))
     }
+}
+
+/// Tells whether a body that was taken for one row is none: no feature is a list or an object, and none stands beside
+/// an envelope. `reader` stands behind the key that is unknown.
+#[cold]
+fn is_meant_as_envelope(reader: &mut Reader<'_>) -> bool {
+    if reader.kind().is_ok_and(|kind| matches!(kind, Kind::Array | Kind::Object)) {
+        return true;
+    }
+    let mut next_key = || -> Result<Option<RawString<'_>>, Fault> {
+        reader.skip()?;
+        reader.more_members()?.then(|| reader.key()).transpose()
+    };
+    while let Ok(Some(key)) = next_key() {
+        if is_envelope(&key) {
+            return true;
+        }
+    }
+    false
 }

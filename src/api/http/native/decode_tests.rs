@@ -231,8 +231,6 @@ fn envelopes_that_do_not_fit_are_named() {
     for (body, message) in cases {
         assert_eq!(refuse(&iris(), body), message, "{body}");
     }
-    let flat = refuse(&iris(), r#"{"sepal_length":1,"features":[1]}"#);
-    assert!(flat.starts_with(r#"unknown feature "features""#), "{flat}");
     assert_eq!(
         refuse(&matrix(DataType::Fp32, &[-1, 2]), r#"{"a":1}"#),
         r#"unknown key "a": expected "features", "instances" or "inputs", as in {"features": [0.0, 0.0]}"#
@@ -240,12 +238,52 @@ fn envelopes_that_do_not_fit_are_named() {
     let raw = matrix(DataType::Fp32, &[-1, 1, 2, 2]);
     assert_eq!(
         refuse(&raw, r#"{"image":1}"#),
-        r#"unknown key "image": expected "inputs", as in {"inputs": {"X": [[[[0.0]]]]}}"#
+        r#"unknown key "image": expected "inputs", as in {"inputs": {"X": [[[[0.0, …]]]]}} with "X" FP32 [-1, 1, 2, 2]"#
     );
     assert_eq!(
         refuse(&raw, r#"{"features":[1]}"#),
-        r#"unexpected key "features": the model's inputs are not rows of features; expected "inputs", as in {"inputs": {"X": [[[[0.0]]]]}}"#
+        r#"unexpected key "features": the model's inputs are not rows of features; expected "inputs", as in {"inputs": {"X": [[[[0.0, …]]]]}} with "X" FP32 [-1, 1, 2, 2]"#
     );
+}
+
+#[test]
+fn a_body_that_is_no_row_is_told_of_the_envelopes() {
+    let hint = r#"; rows stand under "features" or "instances", tensors under "inputs", alone"#;
+    for (name, body) in [
+        ("data", r#"{"data":[[1,2,3,4]]}"#),
+        ("data", r#"{"data":{"sepal_length":1}}"#),
+        ("id", r#"{"id":"a","features":[1,2,3,4]}"#),
+        ("id", r#"{"id":7,"more":null,"instances":[[1,2,3,4]]}"#),
+        ("features", r#"{"sepal_length":1,"features":[1]}"#),
+    ] {
+        let message = refuse(&iris(), body);
+        assert!(message.starts_with(&format!("unknown feature {name:?}: expected \"sepal_length\"")), "{message}");
+        assert!(message.ends_with(hint), "{message}");
+    }
+    for body in [r#"{"id":7}"#, r#"{"id":7,"sepal_length":1}"#, r#"{"features":{"id":[1]}}"#, r#"{"id":7,"features":"#]
+    {
+        let message = refuse(&iris(), body);
+        assert_eq!(message.contains("tensors under"), body.ends_with(':'), "{message}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    let (request, form) = accept(&iris(), "\u{feff}{\"features\":[1,2,3,4]}");
+    assert_eq!((fp32(&request).1, form), (&[1.0, 2.0, 3.0, 4.0][..], Form::One));
+    assert_eq!(refuse(&iris(), "\u{feff}"), "Request must be JSON: the body is empty");
+    assert!(refuse(&iris(), "\u{feff}\u{feff}{}").starts_with("Request must be JSON"));
+}
+
+#[test]
+fn an_example_that_one_value_would_fill_is_whole() {
+    let scalar = schema(vec![spec("x", DataType::Int64, &[])], "");
+    assert!(refuse(&scalar, "{}").contains(r#"such as {"inputs": {"x": 0}}, but"#));
+    let two = vec![spec("a", DataType::Fp32, &[-1, 1, 3]), spec("b", DataType::Int64, &[-1, 1, 1])];
+    let example =
+        r#"{"inputs": {"a": [[[0.0, …]]], "b": [[[0]]]}} with "a" FP32 [-1, 1, 3], "b" INT64 [-1, 1, 1], but"#;
+    let message = refuse(&schema(two, ""), "{}");
+    assert!(message.contains(example), "{message}");
 }
 
 #[test]
