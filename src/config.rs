@@ -20,7 +20,7 @@ use self::{
     usage::parse_from,
     value::{
         connection_count, cors_origin, duration_or_zero, host, line_count, on_or_off, port, positive_duration,
-        size_bytes, thread_count,
+        row_count, short_duration, size_bytes, thread_count,
     },
 };
 
@@ -188,12 +188,27 @@ pub struct LimitSettings {
     #[arg(long, value_name = "DURATION", env = "ONNXD_REQUEST_TIMEOUT", default_value = "30s")]
     #[arg(value_parser = positive_duration)]
     pub request_timeout: Duration,
-    /// Longest a connection may go without a whole request head: idle between requests, or slow in
-    /// sending one. Keep it above your load balancer's own idle time, or that one answers 502 now
-    /// and then
+    /// Longest a connection may go without a whole request head, idle between requests or slow in
+    /// sending one, or without taking any more of its answer. Keep it above your load balancer's
+    /// own idle time, or that one answers 502 now and then
     #[arg(long, value_name = "DURATION", env = "ONNXD_KEEP_ALIVE", default_value = "75s")]
     #[arg(value_parser = positive_duration)]
     pub keep_alive: Duration,
+    /// Most rows of one request; more are answered 413. A small body can ask for many, and each costs
+    /// a run and its share of the answer
+    #[arg(long, value_name = "COUNT", env = "ONNXD_MAX_ROWS", default_value = "100000")]
+    #[arg(value_parser = row_count)]
+    pub max_rows: usize,
+    /// Most predictions between arrival and answer, over all models; one more is answered 429. Each
+    /// holds its body in memory
+    #[arg(long, value_name = "COUNT", env = "ONNXD_MAX_IN_FLIGHT", default_value = "4096")]
+    #[arg(value_parser = connection_count)]
+    pub max_in_flight: usize,
+    /// Longest that a batch of a small model may hold the event loop; models whose runs take longer
+    /// get threads of their own. Longer batches more, and delays everyone else by as much
+    #[arg(long, value_name = "DURATION", env = "ONNXD_INLINE_BUDGET", default_value = "500us")]
+    #[arg(value_parser = short_duration)]
+    pub inline_budget: Duration,
     /// Most connections at a time; further ones wait unaccepted. Each costs a file descriptor and
     /// its buffers, so the system's limit on open files must be higher
     #[arg(long, value_name = "COUNT", env = "ONNXD_MAX_CONNECTIONS", default_value = "10000")]

@@ -2,20 +2,23 @@
 //!
 //! Base units; a histogram counts too, so no counter doubles it. Label values come from loaded models and fixed sets.
 
+pub mod saturation;
+
 use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector,
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::{
     error::{Error, Result},
+    metrics::saturation::Saturation,
     model::name::{ModelName, ModelVersion},
 };
 
@@ -40,11 +43,14 @@ pub struct Metrics {
     inflight: IntGaugeVec,
     cancelled: IntCounterVec,
     model_info: IntGaugeVec,
-    model_load: prometheus::GaugeVec,
+    model_load: GaugeVec,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
     log_lines_dropped: IntCounter,
     log: OnceLock<ErrorCounter>,
+    saturation: GaugeVec,
+    // Held at a load and at a scrape.
+    models: Mutex<Vec<Arc<ModelMetrics>>>,
 }
 
 /// The metrics of one model version, with the labels resolved.
@@ -71,8 +77,28 @@ pub struct ModelMetrics {
     /// Requests not run because nobody waited for them any more.
     pub cancelled: IntCounter,
     errors: IntCounterVec,
+    /// How near the model is to its limit.
+    pub saturation: Saturation,
+    saturation_gauge: Gauge,
     name: ModelName,
     version: String,
+}
+
+/// What is known of a model version when it is ready.
+#[derive(Clone, Copy, Debug)]
+pub struct Loaded<'a> {
+    /// The model's name.
+    pub name: &'a ModelName,
+    /// Its version.
+    pub version: ModelVersion,
+    /// The SHA-256 of its file.
+    pub sha256: &'a str,
+    /// The time from opening the file to ready.
+    pub load_time: Duration,
+    /// Its sessions.
+    pub instances: usize,
+    /// The places in its queue.
+    pub max_queue_size: usize,
 }
 
 impl Metrics {
@@ -83,14 +109,7 @@ impl Metrics {
     pub fn new(runtime_version: &str) -> Result<Self> {
         let registry = Registry::new_custom(None, None).map_err(Error::internal)?;
         let register = Registrar(&registry);
-        let build = register.gauges(
-            "onnxd_build_info",
-            "Always 1; the version of onnxd and of ONNX Runtime.",
-            &["version", "onnxruntime"],
-        )?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION"), runtime_version]).set(1);
-        #[cfg(target_os = "linux")]
-        register.keep(prometheus::process_collector::ProcessCollector::for_self())?;
+        register.what_runs(runtime_version)?;
         Ok(Self {
             predictions: register.counters("model_predictions_total", "Rows answered.", MODEL_LABELS)?,
             latency: register.latencies("prediction_latency_seconds", "Whole prediction requests.", MODEL_LABELS)?,
@@ -146,18 +165,24 @@ impl Metrics {
                 "Log lines lost because the log could not be written fast enough.",
             )?,
             log: OnceLock::new(),
+            saturation: register.gauges_f64(
+                "prediction_saturation",
+                "How near the model is to its limit, 0 to 1: busy time or queue, whichever is more.",
+                MODEL_LABELS,
+            )?,
+            models: Mutex::default(),
             registry,
         })
     }
 
     /// Makes the metrics of a model version that is now ready.
-    pub fn model(&self, name: &ModelName, version: ModelVersion, sha256: &str, load: Duration) -> Arc<ModelMetrics> {
-        let version = version.to_string();
-        let labels = [name.as_str(), version.as_str()];
+    pub fn model(&self, loaded: &Loaded<'_>) -> Arc<ModelMetrics> {
+        let version = loaded.version.to_string();
+        let labels = [loaded.name.as_str(), version.as_str()];
         let stage = |stage: &str| self.stages.with_label_values(&[labels[0], labels[1], stage]);
-        self.model_info.with_label_values(&[labels[0], labels[1], sha256]).set(1);
-        self.model_load.with_label_values(&labels).set(load.as_secs_f64());
-        Arc::new(ModelMetrics {
+        self.model_info.with_label_values(&[labels[0], labels[1], loaded.sha256]).set(1);
+        self.model_load.with_label_values(&labels).set(loaded.load_time.as_secs_f64());
+        let metrics = Arc::new(ModelMetrics {
             predictions: self.predictions.with_label_values(&labels),
             latency: self.latency.with_label_values(&labels),
             decode: stage("decode"),
@@ -168,10 +193,14 @@ impl Metrics {
             queue_depth: self.queue_depth.with_label_values(&labels),
             inflight: self.inflight.with_label_values(&labels),
             cancelled: self.cancelled.with_label_values(&labels),
+            saturation: Saturation::new(loaded.instances, loaded.max_queue_size),
+            saturation_gauge: self.saturation.with_label_values(&labels),
             errors: self.errors.clone(),
-            name: name.clone(),
+            name: loaded.name.clone(),
             version: version.clone(),
-        })
+        });
+        self.models.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&metrics));
+        metrics
     }
 
     /// Counts an HTTP request. `path` is the route's template, `method` one of the standard ones or `other`.
@@ -192,6 +221,9 @@ impl Metrics {
     pub fn render(&self) -> Result<Vec<u8>> {
         let dropped_lines = self.log.get().map_or(0, ErrorCounter::dropped_lines) as u64;
         self.log_lines_dropped.inc_by(dropped_lines.saturating_sub(self.log_lines_dropped.get()));
+        for model in &*self.models.lock().unwrap_or_else(PoisonError::into_inner) {
+            model.saturation_gauge.set(model.saturation.read(model.queue_depth.get(), Instant::now()));
+        }
         let mut text = Vec::with_capacity(16 * 1024);
         TextEncoder::new().encode(&self.registry.gather(), &mut text).map_err(Error::internal)?;
         Ok(text)
@@ -227,6 +259,16 @@ impl Drop for InFlight {
 struct Registrar<'a>(&'a Registry);
 
 impl Registrar<'_> {
+    /// Registers what is known of the program and the process.
+    fn what_runs(&self, runtime_version: &str) -> Result<()> {
+        let help = "Always 1; the version of onnxd and of ONNX Runtime.";
+        let build = self.gauges("onnxd_build_info", help, &["version", "onnxruntime"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), runtime_version]).set(1);
+        #[cfg(target_os = "linux")]
+        self.keep(prometheus::process_collector::ProcessCollector::for_self())?;
+        Ok(())
+    }
+
     fn keep<C: Collector + 'static>(&self, collector: C) -> Result<()> {
         self.0.register(Box::new(collector)).map_err(Error::internal)
     }
@@ -249,8 +291,8 @@ impl Registrar<'_> {
         self.kept(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    fn gauges_f64(&self, name: &str, help: &str, labels: &[&str]) -> Result<prometheus::GaugeVec> {
-        self.kept(prometheus::GaugeVec::new(Opts::new(name, help), labels))
+    fn gauges_f64(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec> {
+        self.kept(GaugeVec::new(Opts::new(name, help), labels))
     }
 
     fn latencies(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec> {

@@ -1,6 +1,6 @@
 //! Requests on their way to a model and answers on their way back, in no protocol's words.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -35,6 +35,10 @@ pub struct ValidRequest {
     inputs: Tensors,
     rows: usize,
 }
+
+/// What requests must have in common to be stacked: every dimension of every input but axis 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchKey(SmallVec<[usize; 8]>);
 
 /// The outputs of a run, in signature order.
 #[derive(Clone, Debug)]
@@ -92,6 +96,30 @@ impl ValidRequest {
             }
         }
         Ok(())
+    }
+
+    /// Returns what this request can be stacked by; `None` where its inputs do not all have the same number of rows.
+    pub fn batch_key(&self) -> Option<BatchKey> {
+        let mut key = SmallVec::new();
+        for input in &self.inputs {
+            let (rows, rest) = input.shape().split_first()?;
+            if *rows != self.rows {
+                return None;
+            }
+            // The rank tells where one input's dimensions end.
+            key.push(rest.len());
+            key.extend_from_slice(rest);
+        }
+        Some(BatchKey(key))
+    }
+
+    /// Returns a request of some of the rows, sharing the data.
+    ///
+    /// # Errors
+    /// `Internal` where an input has not so many rows.
+    pub fn rows_of(&self, range: Range<usize>) -> Result<Self> {
+        let inputs = self.inputs.iter().map(|input| input.rows(range.clone())).collect::<Result<_>>()?;
+        Ok(Self { inputs, rows: range.len() })
     }
 
     /// Returns the inputs in signature order.

@@ -21,13 +21,13 @@ use tokio::{
 use tower::ServiceExt as _;
 
 use crate::{
-    api::http::{router::router, unread::WatchedBody},
+    api::http::{layers::deadline::ConnectionTimer, router::router, stall::StallGuard, unread::WatchedBody},
     config::ServerConfig,
+    cpu::CpuBudget,
     engine::Engine,
     error::{Error, Result},
-    metrics::Metrics,
     model::repository::{self, FoundModel},
-    serving::service::InferenceService,
+    serving::{loader::Loader, service::InferenceService},
 };
 
 /// How long an idle connection may still bring a request once the server drains. A client that just read an answer
@@ -35,7 +35,7 @@ use crate::{
 const IDLE_LINGER: Duration = Duration::from_millis(500);
 /// How long the listener must be quiet before it is closed, so that connections in its backlog are not reset.
 const BACKLOG_QUIET: Duration = Duration::from_millis(10);
-/// How long clients that keep connecting can put off that the listener is closed.
+/// How long clients that keep connecting, or that wait for room, can put off that the listener is closed.
 const BACKLOG_LIMIT: Duration = Duration::from_secs(1);
 /// How long a model that is still being loaded may put off the end. Loading cannot be interrupted, and nobody waits for it.
 const LOADER_PATIENCE: Duration = Duration::from_secs(1);
@@ -67,13 +67,25 @@ pub enum Ending {
 /// `InvalidArgument` or `NotFound` where a setting is wrong: the path, the default model, the address.
 pub async fn bind(config: ServerConfig, engine: Arc<dyn Engine>) -> Result<Server> {
     let found = repository::scan(&config.model_path)?;
-    let metrics = Arc::new(Metrics::new(engine.version())?);
-    let service = InferenceService::new(&found, config.default_model.as_deref(), engine, metrics)?;
+    warn_of_oversubscription(&found);
+    let loader = Loader { inline_budget: config.limits.inline_budget, ..Loader::new(engine)? };
+    let service = InferenceService::new(&found, config.default_model.as_deref(), loader)?;
     let (host, port) = config.http.address();
     let cannot = |error: std::io::Error| Error::invalid(format!("cannot listen on {host}:{port}: {error}"));
     let listener = TcpListener::bind((host, port)).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     Ok(Server { listener, address, config: Arc::new(config), service: Arc::new(service), found })
+}
+
+/// Warns of each model whose threads are more than the CPUs allow; it works, but slower than with fewer.
+fn warn_of_oversubscription(found: &[FoundModel]) {
+    let cpus = CpuBudget::of_this_process().threads;
+    for model in found {
+        let instances = model.files.as_ref().ok().map(|files| &files.manifest.instances);
+        if let Some(warning) = instances.and_then(|instances| instances.oversubscription(model.name.as_str(), cpus)) {
+            tracing::warn!(model = %model.name, cpus, "{warning}");
+        }
+    }
 }
 
 impl Server {
@@ -106,7 +118,8 @@ impl Server {
         let grace_ends = Instant::now() + config.limits.drain_delay + config.limits.shutdown_grace;
         connections.accept_until(&listener, tokio::time::sleep(config.limits.drain_delay)).await;
         let left = || grace_ends.saturating_duration_since(Instant::now());
-        let _still_coming = timeout(BACKLOG_LIMIT.min(left()), connections.empty_backlog(&listener)).await;
+        // Half of a short grace time is left for those that are served.
+        let _still_coming = timeout(BACKLOG_LIMIT.min(left() / 2), connections.empty_backlog(&listener)).await;
         drop(listener);
         let ending = connections.drain(grace_ends).await;
 
@@ -127,7 +140,7 @@ struct Connections {
     router: Router,
     service: Arc<InferenceService>,
     config: Arc<ServerConfig>,
-    close_idle: watch::Sender<bool>,
+    close_idle: watch::Sender<()>,
 }
 
 impl Connections {
@@ -137,7 +150,7 @@ impl Connections {
             router,
             service: Arc::clone(service),
             config: Arc::clone(config),
-            close_idle: watch::Sender::new(false),
+            close_idle: watch::Sender::new(()),
         }
     }
 
@@ -161,13 +174,22 @@ impl Connections {
         }
     }
 
-    /// Accepts what the system has already accepted for us.
+    /// Accepts what the system has already accepted for us: those clients may have sent whole requests.
     async fn empty_backlog(&mut self, listener: &TcpListener) {
-        while self.open() < self.config.limits.max_connections {
-            match timeout(BACKLOG_QUIET, listener.accept()).await {
-                Ok(Ok((stream, _peer))) => self.serve(stream),
-                Ok(Err(_)) | Err(_) => return,
-            }
+        while let Ok(Ok((stream, _peer))) = timeout(BACKLOG_QUIET, listener.accept()).await {
+            self.room().await;
+            self.serve(stream);
+        }
+    }
+
+    /// Waits until there is room for one more connection, while the server drains. Idle ones give way, after their moment.
+    async fn room(&mut self) {
+        if self.open() < self.config.limits.max_connections {
+            return;
+        }
+        if timeout(IDLE_LINGER, self.tasks.join_next()).await.is_err() {
+            self.close_idle.send_replace(());
+            let _finished = self.tasks.join_next().await;
         }
     }
 
@@ -182,7 +204,7 @@ impl Connections {
         let left = || grace_ends.saturating_duration_since(Instant::now());
         // Half of a short grace time is left for the idle ones to end, which are not cut off.
         let _still_open = timeout(IDLE_LINGER.min(left() / 2), self.all_done()).await;
-        self.close_idle.send_replace(true);
+        self.close_idle.send_replace(());
         match timeout(left(), self.all_done()).await {
             Ok(()) => Ending::Drained,
             Err(_) => {
@@ -205,22 +227,24 @@ impl Connections {
 }
 
 /// Serves one connection until it ends. Once the server drains, each answer says `connection: close`; once `close_idle`
-/// turns true, the connection ends after the request in flight, or at once if there is none.
+/// changes, the connection ends after the request in flight, or at once if there is none.
 async fn serve_connection(
     stream: TcpStream,
     router: Router,
     service: Arc<InferenceService>,
-    mut close_idle: watch::Receiver<bool>,
+    mut close_idle: watch::Receiver<()>,
     keep_alive: Duration,
 ) {
     // A small answer must not wait for the acknowledgement of the one before it.
     let _unsupported = stream.set_nodelay(true);
+    let timer = ConnectionTimer::new(keep_alive);
     let answer = service_fn(|request: Request<Incoming>| {
-        let (router, service) = (router.clone(), Arc::clone(&service));
+        let (router, service, timer) = (router.clone(), Arc::clone(&service), timer.clone());
         async move {
             let (head, body) = request.into_parts();
             let (body, watch) = WatchedBody::new(body);
-            let request = Request::from_parts(head, axum::body::Body::new(body));
+            let mut request = Request::from_parts(head, axum::body::Body::new(body));
+            request.extensions_mut().insert(timer);
             let mut response: Response<axum::body::Body> = router.oneshot(request).await?;
             // hyper closes a connection on which a body was left unread; a client that is not told would send its next
             // request into the closed connection.
@@ -233,11 +257,12 @@ async fn serve_connection(
     let mut http = http1::Builder::new();
     // hyper has one timer for an idle connection and for one that is slow to send a request's head.
     http.timer(TokioTimer::new()).header_read_timeout(keep_alive);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(StallGuard::new(stream, keep_alive)), answer));
     // An error here is the client's: it left, or sent what is not HTTP, and hyper has answered that.
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = told(&mut close_idle) => {
+        // A sender that is gone means the same: the server has ended.
+        _told = close_idle.changed() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -245,9 +270,4 @@ async fn serve_connection(
     if let Err(error) = ended {
         tracing::debug!("a connection ended early: {error}");
     }
-}
-
-/// Waits until the flag turns true. A sender that is gone means the same: the server has ended.
-async fn told(flag: &mut watch::Receiver<bool>) {
-    let _sender_gone = flag.wait_for(|told| *told).await;
 }

@@ -1,9 +1,10 @@
-//! The worker lane: each instance is a thread that owns one session and takes one request at a time.
+//! The worker lane: each instance is a thread that owns one session and pulls batches from one queue.
+//!
+//! While all of them are busy the queue grows, and the next batch is larger. The wait for company is a wait on a condition
+//! variable: the event loop's timers tick once a millisecond, too coarse for a delay in microseconds.
 
 use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{Builder, JoinHandle},
     time::Instant,
 };
@@ -11,28 +12,41 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    batching::queue::{Entry, RequestQueue},
+    batching::{
+        lane::dropped_reply,
+        policy::{Decision, Limits},
+        queue::{Entry, Reply, RequestQueue},
+        run::Runner,
+        ticket::Ticket,
+    },
     engine::Session,
     error::{Error, Result},
-    metrics::ModelMetrics,
-    request::{InferResponse, ValidRequest},
+    request::InferResponse,
 };
 
-/// The way to a model's sessions. Dropping it waits for the requests that are queued.
+/// Sessions that have threads of their own. Dropping it waits for what is queued.
 #[derive(Debug)]
-pub struct Lane {
+pub struct WorkerLane {
     shared: Arc<Shared>,
-    workers: Mutex<Vec<JoinHandle<()>>>,
+    workers: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    queue: RequestQueue,
-    metrics: Arc<ModelMetrics>,
-    failure: OnceLock<String>,
+    // Held for a few instructions at a time and never across a run; workers sleep on the condition variable beside it.
+    state: Mutex<State>,
+    changed: Condvar,
+    runner: Runner,
+    limits: Limits,
 }
 
-impl Lane {
+#[derive(Debug)]
+struct State {
+    queue: RequestQueue,
+    closed: bool,
+}
+
+impl WorkerLane {
     /// Starts one thread per session, named after the model.
     ///
     /// # Errors
@@ -41,45 +55,63 @@ impl Lane {
         model: &str,
         sessions: Vec<Box<dyn Session>>,
         max_queue_size: usize,
-        metrics: Arc<ModelMetrics>,
+        limits: Limits,
+        runner: Runner,
     ) -> Result<Self> {
-        let shared = Arc::new(Shared { queue: RequestQueue::new(max_queue_size), metrics, failure: OnceLock::new() });
-        let lane = Self { shared: Arc::clone(&shared), workers: Mutex::default() };
+        let state = State { queue: RequestQueue::new(max_queue_size), closed: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), runner, limits });
+        let mut lane = Self { shared: Arc::clone(&shared), workers: Vec::new() };
         for session in sessions {
             let shared = Arc::clone(&shared);
             let worker = Builder::new().name(format!("model-{model}")).spawn(move || shared.work(session));
-            lane.lock_workers().push(worker.map_err(Error::internal)?);
+            lane.workers.push(worker.map_err(Error::internal)?);
         }
         Ok(lane)
     }
 
-    /// Queues a request and waits for its answer. Dropping the future cancels the request unless it is running.
+    /// Returns what the lane runs with.
+    pub fn runner(&self) -> &Runner {
+        &self.shared.runner
+    }
+
+    /// Queues a request and waits for its answer. Dropping the future takes the request out of the queue's reckoning, and
+    /// ends the run that it is in if nobody else waits for that.
     ///
     /// # Errors
     /// `Overloaded` at once where the queue is full; otherwise what the run gave.
-    pub async fn run(&self, request: ValidRequest) -> Result<InferResponse> {
-        let (reply, answer) = oneshot::channel();
-        let metrics = &self.shared.metrics;
-        metrics.queue_depth.inc();
-        let pushed = self.shared.queue.push(Entry { request, reply, queued_at: Instant::now() });
-        pushed.inspect_err(|_| metrics.queue_depth.dec())?;
-        answer.await.unwrap_or_else(|_| Err(Error::internal("a worker dropped a reply")))
-    }
-
-    /// Returns why the model can no longer be trusted, if a run of it panicked.
-    pub fn failure(&self) -> Option<&str> {
-        self.shared.failure.get().map(String::as_str)
-    }
-
-    fn lock_workers(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    pub async fn run(&self, mut entry: Entry, answer: oneshot::Receiver<Reply>) -> Result<InferResponse> {
+        let ticket = Ticket::default();
+        entry.ticket = Some(ticket.clone());
+        self.shared.push(entry)?;
+        let mut waiting = Waiting { ticket, answered: false };
+        let result = match answer.await {
+            Ok(Reply::Answer(answer)) => answer,
+            Ok(Reply::YourTurn(_)) | Err(_) => Err(dropped_reply()),
+        };
+        waiting.answered = true;
+        result
     }
 }
 
-impl Drop for Lane {
+/// Gives the request up if it is dropped before the answer is there.
+struct Waiting {
+    ticket: Ticket,
+    answered: bool,
+}
+
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.shared.queue.close();
-        for worker in self.lock_workers().drain(..) {
+        if !self.answered {
+            self.ticket.give_up();
+        }
+    }
+}
+
+impl Drop for WorkerLane {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
+        for worker in self.workers.drain(..) {
             // A panic outside a run has been reported by the panic hook; there is nothing left to do for it here.
             let _panicked = worker.join();
         }
@@ -87,38 +119,55 @@ impl Drop for Lane {
 }
 
 impl Shared {
+    fn push(&self, entry: Entry) -> Result<()> {
+        let mut state = self.lock();
+        let buried = state.queue.push(entry)?;
+        self.runner.metrics.cancelled.inc_by(buried as u64);
+        self.note_depth(&state);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
     fn work(&self, mut session: Box<dyn Session>) {
-        while let Some(entry) = self.queue.take() {
-            self.metrics.queue_depth.dec();
-            self.metrics.queue.observe(entry.queued_at.elapsed().as_secs_f64());
-            if entry.reply.is_closed() {
-                // The client left or its time ran out.
-                self.metrics.cancelled.inc();
-                continue;
-            }
-            let result = self.run(&mut *session, &entry.request);
-            // A closed reply is no failure here either: whoever asked is gone.
-            let _gone = entry.reply.send(result);
+        while let Some(batch) = self.next_batch() {
+            self.runner.run_batch(&mut *session, batch);
         }
     }
 
-    fn run(&self, session: &mut dyn Session, request: &ValidRequest) -> Result<InferResponse> {
-        let started = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| session.run(request.inputs())));
-        self.metrics.compute.observe(started.elapsed().as_secs_f64());
-        self.metrics.batch_rows.observe(request.rows() as f64);
-        match outcome {
-            Ok(outputs) => Ok(InferResponse { outputs: outputs? }),
-            Err(panic) => {
-                // Clients read why a model has failed; what the panic said is for the log.
-                let _already = self.failure.set("a run panicked; the log has the cause".to_owned());
-                Err(Error::internal(format!("a run panicked: {}", panic_message(&*panic))))
-            }
+    /// Waits for a batch that is due. `None` once the lane is closed and nothing waits.
+    fn next_batch(&self) -> Option<Vec<Entry>> {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            state = match state.queue.decide(now, self.limits) {
+                // Nobody waits for what is left in a lane that is closed, so it need not wait for company either.
+                Decision::WaitUntil(_) if state.closed => return Some(state.queue.take(1)),
+                Decision::Take(count) => {
+                    let batch = state.queue.take(count);
+                    self.note_depth(&state);
+                    // What is left is for the next worker that sleeps.
+                    if !state.queue.is_empty() {
+                        self.changed.notify_one();
+                    }
+                    return Some(batch);
+                }
+                Decision::WaitForMore if state.closed => return None,
+                Decision::WaitForMore => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Decision::WaitUntil(due) => {
+                    let wait = due.saturating_duration_since(now);
+                    self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
     }
-}
 
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+    #[expect(clippy::cast_possible_wrap, reason = "a queue's length is far below 2^63")]
+    fn note_depth(&self, state: &State) {
+        self.runner.metrics.queue_depth.set(state.queue.len() as i64);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use tokio::runtime::{self, Runtime};
 
 use crate::{
@@ -18,10 +18,8 @@ use crate::{
         page::{count, print},
     },
     config::CheckSettings,
-    engine::Engine,
     engine::ort::OrtEngine,
     error::{Error, Result},
-    metrics::Metrics,
     model::{
         golden::{self, GoldenCase},
         repository::{self, FoundModel},
@@ -38,7 +36,7 @@ pub fn run(settings: &CheckSettings, engine: Arc<OrtEngine>) -> Result<ExitCode>
         Ok(found) => found,
         Err(error) => return Ok(fail(EXIT_USAGE, &error.to_string())),
     };
-    let loader = Loader { metrics: Arc::new(Metrics::new(engine.version())?), engine };
+    let loader = Loader::new(engine)?;
     let runtime = runtime::Builder::new_current_thread().build().map_err(Error::internal)?;
     let candidates = Candidate::of_all(found);
     let mut failed = 0;
@@ -72,7 +70,8 @@ fn examine(candidate: &Candidate, loader: &Loader, runtime: &Runtime) -> Result<
     let encoder = Encoder::new(Arc::clone(&model.schema), &model.name, model.version);
     let ask = |body: &str| runtime.block_on(answer(&model, &encoder, body));
 
-    let warm_up = ask(model.example.get()).err().map(|error| format!("warm-up: {error}"));
+    let example = model.example.as_deref().map(RawValue::get);
+    let warm_up = example.and_then(|example| ask(example).err()).map(|error| format!("warm-up: {error}"));
     let numbered = (1..).zip(&cases);
     let golden = numbered.filter_map(|(number, case)| golden_failure(number, case, ask(case.request.get())));
     let failures: Vec<_> = warm_up.into_iter().chain(golden).collect();
@@ -85,7 +84,7 @@ fn examine(candidate: &Candidate, loader: &Loader, runtime: &Runtime) -> Result<
 /// Takes the way of a request without HTTP: the native protocol's decoder, the model, the encoder.
 async fn answer(model: &ServedModel, encoder: &Encoder, body: &str) -> Result<Value> {
     let Decoded { request, form } = decode(&model.schema, body.as_bytes())?;
-    let response = model.infer(request).await?;
+    let response = model.infer(request, None).await?;
     let json = encoder.encode(&response, form, Timestamp::now())?;
     serde_json::from_slice(&json).map_err(Error::internal)
 }

@@ -18,13 +18,11 @@ use crate::{
         page::{Page, print},
     },
     config::InspectSettings,
-    engine::Engine,
     engine::ort::OrtEngine,
     error::{Error, Result},
-    metrics::Metrics,
     model::{
         repository::{self, FoundModel},
-        signature::{Dim, Signature, TensorSpec},
+        signature::{Dim, TensorSpec},
     },
     serving::{loader::Loader, registry::ModelRegistry},
 };
@@ -38,7 +36,7 @@ pub fn run(settings: &InspectSettings, engine: Arc<OrtEngine>) -> Result<ExitCod
         Ok(found) => found,
         Err(error) => return Ok(fail(EXIT_USAGE, &error.to_string())),
     };
-    let loader = Loader { metrics: Arc::new(Metrics::new(engine.version())?), engine };
+    let loader = Loader::new(engine)?;
     let mut documents = Vec::new();
     let mut page = Page::default();
     let mut exit_code = ExitCode::SUCCESS;
@@ -85,26 +83,6 @@ fn predict_path(name: &str, files: &VersionFiles) -> String {
     }
 }
 
-/// Tells from the signature whether requests could be stacked along axis 0, and why.
-fn rows_along_axis_0(signature: &Signature) -> (bool, String) {
-    let outputs = signature.outputs.iter().map(|output| ("output", &output.tensor));
-    let mut tensors = signature.inputs.iter().map(|input| ("input", input)).chain(outputs);
-    let is_stackable = |tensor: &TensorSpec| matches!(tensor.dims.as_deref(), Some([Dim::Dynamic(_), ..]));
-    match tensors.find(|(_, tensor)| !is_stackable(tensor)) {
-        None if signature.inputs.is_empty() => (false, "the model has no input".to_owned()),
-        None => (true, "every input and output has a dynamic axis 0".to_owned()),
-        Some((role, tensor)) => {
-            let (name, shape) = (&tensor.name, shape_text(tensor));
-            let reason = match tensor.dims.as_deref() {
-                None => "may have any shape".to_owned(),
-                Some([]) => "is a scalar".to_owned(),
-                Some(_) => format!("is {shape}: its axis 0 is fixed"),
-            };
-            (false, format!("{role} {name:?} {reason}"))
-        }
-    }
-}
-
 /// Writes a shape with the graph's own names: `[N, 4]`, `[-1, 3]`; `any shape` of an unknown rank.
 fn shape_text(tensor: &TensorSpec) -> String {
     let Some(dims) = &tensor.dims else {
@@ -126,29 +104,10 @@ fn shape_text(tensor: &TensorSpec) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{model::signature::OutputSpec, tensor::data_type::DataType};
+    use crate::tensor::data_type::DataType;
 
     pub(super) fn tensor(name: &str, dims: Option<Vec<Dim>>) -> TensorSpec {
         TensorSpec { name: name.into(), data_type: DataType::Fp32, dims }
-    }
-
-    #[test]
-    fn batchability_names_the_tensor_that_stands_in_the_way() {
-        let rows = |columns| Some(vec![Dim::Dynamic(Some("N".into())), Dim::Fixed(columns)]);
-        let fixed = Some(vec![Dim::Fixed(1), Dim::Fixed(10)]);
-        let cases = [
-            (rows(4), rows(3), "every input and output has a dynamic axis 0"),
-            (fixed.clone(), rows(3), r#"input "X" is [1, 10]: its axis 0 is fixed"#),
-            (rows(4), fixed, r#"output "Y" is [1, 10]: its axis 0 is fixed"#),
-            (rows(4), None, r#"output "Y" may have any shape"#),
-            (Some(vec![]), rows(3), r#"input "X" is a scalar"#),
-        ];
-        for (input, output, expected) in cases {
-            let output = OutputSpec { tensor: tensor("Y", output), map_keys: None };
-            let signature = Signature { inputs: vec![tensor("X", input)], outputs: vec![output] };
-            let (stackable, reason) = rows_along_axis_0(&signature);
-            assert_eq!((stackable, &*reason), (reason.starts_with("every"), expected));
-        }
     }
 
     #[test]

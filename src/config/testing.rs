@@ -24,6 +24,9 @@ impl ServerConfig {
             limits: LimitSettings {
                 max_body_bytes: 4 << 20,
                 request_timeout: Duration::from_secs(5),
+                max_rows: 10_000,
+                max_in_flight: 4096,
+                inline_budget: Duration::from_micros(500),
                 keep_alive: Duration::from_secs(5),
                 max_connections: 256,
                 drain_delay: Duration::ZERO,

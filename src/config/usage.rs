@@ -18,8 +18,8 @@ use crate::config::{
 
 const EXAMPLES: &str = r#"Examples:
   onnxd serve                          serve the models in ./models on port 8000
-  onnxd serve wine.onnx --port 9000    serve one file
-  curl localhost:8000/predict -d '{"features": [5.1, 3.5, 1.4, 0.2]}'
+  curl localhost:8000/models/iris/predict -d '{"features": [5.1, 3.5, 1.4, 0.2]}'
+  onnxd serve wine.onnx --port 9000    serve one file; POST /predict needs no name then
   onnxd inspect wine.onnx              what a model takes and answers
   onnxd check models                   for CI: load, warm up, run golden cases; exits 0 or 1
   onnxd doctor                         CPUs, threads, ONNX Runtime; warns of what is wrong"#;
@@ -44,10 +44,14 @@ fn command() -> clap::Command {
         Some(name) if is_set(name) && variable(name).is_none() => arg.env(Resettable::Reset),
         _ => arg,
     };
-    command
-        .after_help(EXAMPLES)
-        .after_long_help(format!("{EXAMPLES}\n\n{settings}"))
-        .mut_subcommands(|command| command.mut_args(|arg| without_empty_variable(arg).hide_env_values(true)))
+    // `-1s` is then a value, and refused with what was expected of it.
+    let with_hyphen_values = |arg: clap::Arg| match arg.is_positional() || !arg.get_action().takes_values() {
+        true => arg,
+        false => arg.allow_hyphen_values(true),
+    };
+    command.after_help(EXAMPLES).after_long_help(format!("{EXAMPLES}\n\n{settings}")).mut_subcommands(|command| {
+        command.mut_args(|arg| with_hyphen_values(without_empty_variable(arg)).hide_env_values(true))
+    })
 }
 
 /// Writes the settings of `serve` as a table of flag, variable and default.
@@ -183,6 +187,11 @@ mod tests {
                 r#"--request-timeout: expected a duration from 1ms to 24h, such as 500ms, 30s or 2m, got "-5s""#,
             ),
             (
+                "serve --keep-alive -1s",
+                r#"--keep-alive: expected a duration from 1ms to 24h, such as 500ms, 30s or 2m, got "-1s""#,
+            ),
+            ("doctor --port -1", r#"--port: expected a port from 0 to 65535, got "-1""#),
+            (
                 "serve --prot 1",
                 "unexpected argument '--prot' found; tip: a similar argument exists: '--port'; see onnxd --help",
             ),
@@ -205,6 +214,21 @@ mod tests {
         assert_eq!(name("onnxd serve --port=x", true), "--port");
         assert_eq!(name("onnxd serve --port x", true), "--port");
         assert_eq!(name("onnxd serve --port x", false), "--port");
+    }
+
+    #[test]
+    fn every_option_with_a_value_leaves_it_to_its_parser() {
+        for command in command().get_subcommands() {
+            let options = command.get_arguments().filter(|arg| arg.get_long().is_some());
+            for option in options.filter(|arg| arg.get_action().takes_values()) {
+                assert!(option.is_allow_hyphen_values_set(), "{} {option}", command.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_names_the_model_where_there_may_be_several() {
+        assert!(EXAMPLES.contains("localhost:8000/models/iris/predict") && !EXAMPLES.contains(":8000/predict"));
     }
 
     #[test]

@@ -31,6 +31,10 @@ pub(super) fn connection_count(text: &str) -> Result<usize, String> {
     count(text, 1_000_000)
 }
 
+pub(super) fn row_count(text: &str) -> Result<usize, String> {
+    count(text, 1_000_000_000)
+}
+
 pub(super) fn line_count(text: &str) -> Result<usize, String> {
     count(text, 1_000_000)
 }
@@ -60,6 +64,12 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     duration(text)
         .filter(|duration| *duration >= Duration::from_millis(1))
         .ok_or_else(|| "a duration from 1ms to 24h, such as 500ms, 30s or 2m".to_owned())
+}
+
+pub(super) fn short_duration(text: &str) -> Result<Duration, String> {
+    duration(text)
+        .filter(|duration| (Duration::from_micros(1)..=Duration::from_secs(1)).contains(duration))
+        .ok_or_else(|| "a duration from 1us to 1s, such as 500us or 2ms".to_owned())
 }
 
 pub(super) fn duration_or_zero(text: &str) -> Result<Duration, String> {

@@ -7,7 +7,7 @@ pub mod library;
 pub mod ort;
 mod strings;
 
-use std::path::Path;
+use std::{fmt, path::Path, sync::Arc};
 
 use crate::{
     error::Result,
@@ -47,4 +47,13 @@ pub trait Session: Send {
     /// # Errors
     /// `InvalidArgument` where the model itself refuses the values (an index out of range, say), else `Internal`.
     fn run(&mut self, inputs: &[Tensor]) -> Result<Tensors>;
+
+    /// Returns what ends a run of this session from another thread.
+    fn terminator(&self) -> Arc<dyn Terminate>;
+}
+
+/// Ends the run that is on; the run fails soon after. While none is on, it does nothing that lasts.
+pub trait Terminate: fmt::Debug + Send + Sync {
+    /// Asks for the end, and does not wait for it.
+    fn terminate(&self);
 }

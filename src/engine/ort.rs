@@ -1,21 +1,22 @@
 //! Models on ONNX Runtime, through `ort`.
 
 use std::{
+    fmt,
     path::Path,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use ort::{
     environment::Environment,
     logging::LogLevel,
-    session::{SessionInputValue, builder::SessionBuilder},
+    session::{RunOptions, SessionInputValue, builder::SessionBuilder},
 };
 use smallvec::SmallVec;
 
 use crate::{
     config::LibraryCandidate,
     engine::{
-        Engine, LoadOptions, Session, convert,
+        Engine, LoadOptions, Session, Terminate, convert,
         library::{self, Library},
     },
     error::{Error, ErrorKind, Result},
@@ -76,7 +77,8 @@ impl Engine for OrtEngine {
         let mut builder = configure(self.environment, options).map_err(load_error)?;
         let session = builder.commit_from_file(path).map_err(load_error)?;
         let signature = convert::signature(&session, options.file)?;
-        Ok(Box::new(OrtSession { session, signature }))
+        let run_options = Arc::new(Options(RunOptions::new().map_err(load_error)?));
+        Ok(Box::new(OrtSession { session, signature, run_options }))
     }
 
     fn version(&self) -> &str {
@@ -97,6 +99,24 @@ fn configure(environment: &Environment, options: &LoadOptions<'_>) -> ort::Resul
 struct OrtSession {
     session: ort::session::Session,
     signature: Signature,
+    run_options: Arc<Options>,
+}
+
+/// Options that can end the run they are used in.
+struct Options(RunOptions);
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Options")
+    }
+}
+
+impl Terminate for Options {
+    fn terminate(&self) {
+        if let Err(error) = self.0.terminate() {
+            tracing::warn!("a run could not be terminated: {error}");
+        }
+    }
 }
 
 impl Session for OrtSession {
@@ -109,9 +129,15 @@ impl Session for OrtSession {
         for input in inputs {
             values.push(convert::to_runtime(input)?);
         }
-        let outputs = self.session.run(&values[..]).map_err(runtime_error)?;
+        // What was meant for the run before must not end this one.
+        self.run_options.0.unterminate().map_err(runtime_error)?;
+        let outputs = self.session.run_with_options(&values[..], &self.run_options.0).map_err(runtime_error)?;
         let converted = self.signature.outputs.iter().enumerate();
         converted.map(|(index, spec)| convert::from_runtime(&outputs[index], spec)).collect()
+    }
+
+    fn terminator(&self) -> Arc<dyn Terminate> {
+        Arc::clone(&self.run_options) as _
     }
 }
 

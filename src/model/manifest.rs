@@ -12,6 +12,19 @@ use crate::{
 /// The name of the file, beside the version folders.
 pub const FILE_NAME: &str = "model.toml";
 
+/// The keys that an answer has of its own, so that no value can be answered under them too.
+const ANSWER_KEYS: [&str; 9] = [
+    "model",
+    "model_version",
+    "prediction_time",
+    "prediction",
+    "predictions",
+    "prediction_index",
+    "predicted_class_name",
+    "probabilities",
+    "outputs",
+];
+
 /// The settings of one model. Unknown keys are errors; everything has a default.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -56,12 +69,27 @@ pub struct OutputSettings {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchingSettings {
+    /// Which lane; chosen by measurement if absent.
+    pub lane: LaneChoice,
     /// The most rows run at once.
     pub max_batch_size: usize,
     /// How long the oldest request may wait for company; 0 is never.
     pub max_queue_delay_microseconds: u64,
     /// The most requests that wait; one more is answered 429.
     pub max_queue_size: usize,
+}
+
+/// Which lane a model's requests take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LaneChoice {
+    /// By what a run is measured to take.
+    #[default]
+    Auto,
+    /// Inside the event loop.
+    Inline,
+    /// On threads of its own.
+    Worker,
 }
 
 /// `[instances]`: how many copies of the model run, on how many threads each.
@@ -74,9 +102,20 @@ pub struct InstanceSettings {
     pub intra_op_threads: usize,
 }
 
+impl LaneChoice {
+    /// Returns the word for it in model.toml.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Inline => "inline",
+            Self::Worker => "worker",
+        }
+    }
+}
+
 impl Default for BatchingSettings {
     fn default() -> Self {
-        Self { max_batch_size: 64, max_queue_delay_microseconds: 0, max_queue_size: 1024 }
+        Self { lane: LaneChoice::Auto, max_batch_size: 64, max_queue_delay_microseconds: 0, max_queue_size: 1024 }
     }
 }
 
@@ -86,17 +125,31 @@ impl Default for InstanceSettings {
     }
 }
 
+impl InstanceSettings {
+    /// Says that the instances of `model` have more threads than the CPUs allow, with the remedy; `None` where they do not.
+    pub fn oversubscription(&self, model: &str, cpus: usize) -> Option<String> {
+        let Self { count, intra_op_threads } = self;
+        let threads = count * intra_op_threads;
+        (threads > cpus).then(|| {
+            format!(
+                "model {model} runs on {threads} threads ({count} × {intra_op_threads}), but the CPUs allow {cpus}: lower \
+                 count or intra_op_threads under [instances] in its model.toml"
+            )
+        })
+    }
+}
+
 impl Manifest {
     /// Reads `folder/model.toml`, or returns the defaults where there is none. Blocks on the disk.
     ///
     /// # Errors
-    /// `InvalidArgument` naming the file, the line and the key that is wrong.
+    /// `InvalidArgument` naming the file without the folders above the model's, the line and the key that is wrong.
     pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join(FILE_NAME);
-        match fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text).map_err(|error| error.context(path.display())),
+        let shown = Path::new(folder.file_name().unwrap_or_default()).join(FILE_NAME);
+        match fs::read_to_string(folder.join(FILE_NAME)) {
+            Ok(text) => Self::parse(&text).map_err(|error| error.context(shown.display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(Error::invalid(format!("cannot read {}: {error}", path.display()))),
+            Err(error) => Err(Error::invalid(format!("cannot read {}: {error}", shown.display()))),
         }
     }
 
@@ -118,6 +171,7 @@ impl Manifest {
         if self.default_version.is_some_and(|version| ModelVersion::new(version).is_none()) {
             return Err(Error::invalid("default_version = 0: expected a positive integer"));
         }
+        check_prediction_name(self.output.prediction_name.as_deref())?;
         let limits = [
             ("[batching] max_batch_size", self.batching.max_batch_size, 1 << 20),
             ("[batching] max_queue_size", self.batching.max_queue_size, 1 << 20),
@@ -130,6 +184,17 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+}
+
+fn check_prediction_name(name: Option<&str>) -> Result<()> {
+    let refuse = |why: &str| Err(Error::invalid(format!("[output] prediction_name = {:?}: {why}", name.unwrap_or(""))));
+    match name {
+        Some("") => refuse("expected a name, but it is empty"),
+        Some(name) if ANSWER_KEYS.contains(&name) => {
+            refuse(&format!("expected a name that an answer does not have already: none of {}", ANSWER_KEYS.join(", ")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -203,5 +268,36 @@ mod tests {
         assert_eq!(message("[instances]\ncount = 0"), "[instances] count = 0: expected 1 to 256");
         assert_eq!(message("[classes]\nnames = [\"a\", \"a\"]"), "[classes] names: \"a\" is there twice");
         assert!(message("a = = 2").starts_with("line 1: "));
+    }
+
+    #[test]
+    fn prediction_name_is_a_key_that_is_free() {
+        let parse = |name: &str| Manifest::parse(&format!("[output]\nprediction_name = {name:?}"));
+        assert!(parse("duration").is_ok());
+        let empty = parse("").unwrap_err();
+        assert_eq!(empty.message(), "[output] prediction_name = \"\": expected a name, but it is empty");
+        for taken in ANSWER_KEYS {
+            let message = parse(taken).unwrap_err().message().to_owned();
+            let expected =
+                format!("[output] prediction_name = {taken:?}: expected a name that an answer does not have");
+            assert!(message.starts_with(&expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn more_threads_than_cpus_are_warned_of_with_the_remedy() {
+        let instances = InstanceSettings { count: 2, intra_op_threads: 3 };
+        assert_eq!(instances.oversubscription("iris", 6), None);
+        let warning = instances.oversubscription("iris", 5).unwrap();
+        assert!(warning.starts_with("model iris runs on 6 threads (2 × 3), but the CPUs allow 5: lower"), "{warning}");
+    }
+
+    #[test]
+    fn the_folders_above_the_model_are_nobodys_business() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join(FILE_NAME), "[batchin]").unwrap();
+        let message = Manifest::read(root.path()).unwrap_err().message().to_owned();
+        let folder = root.path().file_name().unwrap().to_str().unwrap();
+        assert!(message.starts_with(&format!("{folder}/model.toml: line 1: ")), "{message}");
     }
 }

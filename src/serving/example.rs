@@ -14,12 +14,24 @@ use crate::{
     tensor::data_type::DataType,
 };
 
-/// Writes a native body of zeros (and the word `text`) that fits the schema; dynamic dimensions are 1.
+/// The most elements that an example has. A larger body is nothing to look at, and every reader of `/models` would pay.
+const MAX_ELEMENTS: usize = 1 << 18;
+
+/// Writes a native body of zeros (and the word `text`) that fits the schema; dynamic dimensions are 1. `None` where that
+/// would have more than 2^18 elements.
 ///
 /// # Errors
 /// `Internal` where what is written is not JSON, which a test would show.
-pub fn synthetic_body(schema: &Schema) -> Result<Box<RawValue>> {
+pub fn synthetic_body(schema: &Schema) -> Result<Option<Box<RawValue>>> {
     let inputs = &schema.signature.inputs;
+    let elements = |input: &TensorSpec| {
+        let mut sizes = input.dims.iter().flatten().map(|dim| dim.fixed().unwrap_or(1));
+        sizes.try_fold(1_usize, usize::checked_mul)
+    };
+    let total = inputs.iter().try_fold(0_usize, |total, input| total.checked_add(elements(input)?));
+    if total.is_none_or(|total| total > MAX_ELEMENTS) {
+        return Ok(None);
+    }
     let rows = schema.rows.as_ref().filter(|rows| rows.fixed_rows.is_none_or(|rows| rows == 1));
     let body = match rows.map(|rows| (rows.layout, rows.features.as_ref())) {
         Some((Layout::Matrix { width }, None)) => {
@@ -43,7 +55,7 @@ pub fn synthetic_body(schema: &Schema) -> Result<Box<RawValue>> {
             format!(r#"{{"inputs":{{{}}}}}"#, tensors.collect::<Vec<_>>().join(","))
         }
     };
-    RawValue::from_string(body).map_err(Error::internal)
+    RawValue::from_string(body).map(Some).map_err(Error::internal)
 }
 
 fn zero(data_type: DataType) -> &'static str {

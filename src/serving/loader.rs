@@ -4,14 +4,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
-    batching::worker::Lane,
-    engine::{Engine, LoadOptions, Session},
+    batching::lane::Lane,
+    engine::{Engine, LoadOptions},
     error::{Error, Result},
-    metrics::Metrics,
+    metrics::{Loaded, Metrics},
     model::{
         golden,
         manifest::Manifest,
@@ -19,11 +19,12 @@ use crate::{
         onnx_file::OnnxFile,
         repository::FoundModel,
         schema::Schema,
-        signature::TensorSpec,
     },
-    serving::{example, registry::ModelRegistry, served_model::ServedModel},
-    tensor::tensor::Tensor,
+    serving::{example, plan::Plan, probe::probe, registry::ModelRegistry, served_model::ServedModel},
 };
+
+/// The longest that a batch may hold the event loop, unless the settings say otherwise.
+pub const DEFAULT_INLINE_BUDGET: Duration = Duration::from_micros(500);
 
 /// Turns files into served models.
 #[derive(Clone)]
@@ -32,9 +33,20 @@ pub struct Loader {
     pub engine: Arc<dyn Engine>,
     /// Where their metrics are.
     pub metrics: Arc<Metrics>,
+    /// The longest that a batch may hold the event loop.
+    pub inline_budget: Duration,
 }
 
 impl Loader {
+    /// Makes a loader with metrics of its own and the default budget, for commands that do not serve.
+    ///
+    /// # Errors
+    /// Those of [`Metrics::new`].
+    pub fn new(engine: Arc<dyn Engine>) -> Result<Self> {
+        let metrics = Arc::new(Metrics::new(engine.version())?);
+        Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET })
+    }
+
     /// Loads every version of every model found, and settles each in the registry. Blocks; stops early once `stop` says so.
     pub fn load_all(&self, found: &[FoundModel], registry: &ModelRegistry, stop: impl Fn() -> bool) {
         for model in found {
@@ -51,7 +63,8 @@ impl Loader {
                 }
                 let outcome = self.load_caught(&model.name, *version, path, &files.manifest);
                 log_outcome(&model.name, *version, &outcome);
-                registry.settle(&model.name, *version, outcome.map(Arc::new).map_err(|error| error.to_string()));
+                let outcome = outcome.map(Arc::new).map_err(|error| files.without_root(&error.to_string()));
+                registry.settle(&model.name, *version, outcome);
             }
         }
     }
@@ -72,18 +85,27 @@ impl Loader {
         let options = LoadOptions { intra_op_threads: manifest.instances.intra_op_threads, file: &file };
         let instance = |_| self.engine.load(path, &options);
         let mut sessions = (0..manifest.instances.count).map(instance).collect::<Result<Vec<_>>>()?;
-        sessions.iter_mut().for_each(|session| warm_up(name, &mut **session));
-        let Some(session) = sessions.first() else {
+        let Some(session) = sessions.first_mut() else {
             return Err(Error::internal("no instance was asked for"));
         };
         let schema = Schema::new(session.signature().clone(), manifest, &file)?;
+        let profile = probe(&mut **session, manifest.batching.max_batch_size);
+        let plan = Plan::new(&profile, manifest, self.inline_budget);
         let example = match golden::read_beside(path)?.into_iter().next() {
-            Some(case) => case.request,
+            Some(case) => Some(case.request),
             None => example::synthetic_body(&schema)?,
         };
         let load_time = started.elapsed();
-        let metrics = self.metrics.model(name, version, &file.sha256, load_time);
-        let lane = Lane::start(name.as_str(), sessions, manifest.batching.max_queue_size, Arc::clone(&metrics))?;
+        let loaded = Loaded {
+            name,
+            version,
+            sha256: &file.sha256,
+            load_time,
+            instances: manifest.instances.count,
+            max_queue_size: manifest.batching.max_queue_size,
+        };
+        let metrics = self.metrics.model(&loaded);
+        let lane = Lane::start(name.as_str(), sessions, plan.lane, Arc::clone(&metrics))?;
         Ok(ServedModel {
             name: name.clone(),
             version,
@@ -93,6 +115,8 @@ impl Loader {
             example,
             load_time,
             metrics,
+            profile,
+            plan,
             lane,
         })
     }
@@ -115,27 +139,19 @@ impl Loader {
     }
 }
 
-/// Runs a session once, on zeros with dynamic dimensions of 1, so that the first request does not pay for what the
-/// runtime does only once. A model may refuse zeros of that shape; that says nothing of real requests.
-fn warm_up(name: &ModelName, session: &mut dyn Session) {
-    let zeros = |input: &TensorSpec| {
-        let shape = input.dims.iter().flatten().map(|dim| dim.fixed().unwrap_or(1)).collect();
-        Tensor::zeros(input.data_type, shape)
-    };
-    let inputs = session.signature().inputs.iter().map(zeros).collect::<Result<Vec<_>>>();
-    if let Err(error) = inputs.and_then(|inputs| session.run(&inputs)) {
-        tracing::warn!(model = %name, "model {name} could not be warmed up on zeros: {error}");
-    }
-}
-
 fn log_outcome(name: &ModelName, version: ModelVersion, outcome: &Result<ServedModel>) {
     match outcome {
         Ok(model) => tracing::info!(
             model = %name,
             version = %version,
             load_ms = u64::try_from(model.load_time.as_millis()).unwrap_or(u64::MAX),
-            "model {name} version {version} is ready: {}",
-            model.schema.task.name()
+            lane = model.plan.lane.kind.name(),
+            max_batch_rows = model.plan.lane.limits.max_batch_rows,
+            "model {name} version {version} is ready: {}, {} lane because {}; batching: {}",
+            model.schema.task.name(),
+            model.plan.lane.kind.name(),
+            model.plan.lane_reason,
+            model.plan.batching_reason
         ),
         Err(error) => {
             tracing::error!(model = %name, version = %version, "model {name} version {version} cannot be served: {error}");

@@ -4,6 +4,8 @@
 
 pub mod example;
 pub mod loader;
+pub mod plan;
+pub mod probe;
 pub mod registry;
 pub mod served_model;
 pub mod service;

@@ -1,11 +1,14 @@
 //! A model version that is loaded.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::value::RawValue;
 
 use crate::{
-    batching::worker::Lane,
+    batching::lane::Lane,
     error::{Error, Result},
     metrics::ModelMetrics,
     model::{
@@ -15,6 +18,7 @@ use crate::{
         schema::Schema,
     },
     request::{InferRequest, InferResponse, ValidRequest},
+    serving::{plan::Plan, probe::Profile},
 };
 
 /// A model version that is loaded, with everything a protocol asks of it.
@@ -30,22 +34,26 @@ pub struct ServedModel {
     pub file: OnnxFile,
     /// The settings in force.
     pub manifest: Manifest,
-    /// A native request body that works when it is posted back.
-    pub example: Box<RawValue>,
+    /// A native request body that works when it is posted back; none where it would be too large to look at.
+    pub example: Option<Box<RawValue>>,
     /// The time from opening the file to ready.
     pub load_time: Duration,
     /// Its metrics.
     pub metrics: Arc<ModelMetrics>,
+    /// What it showed before it served.
+    pub profile: Profile,
+    /// How it is run, and why.
+    pub plan: Plan,
     pub(super) lane: Lane,
 }
 
 impl ServedModel {
-    /// Checks a request and runs it.
+    /// Checks a request and runs it, unless `deadline` passes before its turn.
     ///
     /// # Errors
     /// `InvalidArgument` where it does not fit the signature, `Overloaded` where the queue is full, `Unavailable` where
     /// the model has failed; otherwise what the run gave.
-    pub async fn infer(&self, request: InferRequest) -> Result<InferResponse> {
+    pub async fn infer(&self, request: InferRequest, deadline: Option<Instant>) -> Result<InferResponse> {
         let request = ValidRequest::new(request, &self.schema.signature)?;
         if self.schema.rows.is_some() {
             request.check_rows(&self.schema.signature)?;
@@ -53,7 +61,7 @@ impl ServedModel {
         if let Some(reason) = self.failure() {
             return Err(Error::unavailable(format!("model {:?} has failed: {reason}", self.name.as_str())));
         }
-        self.lane.run(request).await
+        self.lane.run(request, deadline).await
     }
 
     /// Returns why the model no longer serves, if it has failed since it was loaded.

@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
-    engine::Engine,
     error::Result,
     metrics::Metrics,
     model::repository::FoundModel,
@@ -27,8 +26,7 @@ use crate::{
 /// The models of a server and its own state: what all protocols share.
 pub struct InferenceService {
     registry: ModelRegistry,
-    metrics: Arc<Metrics>,
-    engine: Arc<dyn Engine>,
+    loader: Loader,
     draining: AtomicBool,
     loaded: watch::Sender<bool>,
     up_since: Timestamp,
@@ -40,16 +38,10 @@ impl InferenceService {
     ///
     /// # Errors
     /// `NotFound` where `default_model` is not among them.
-    pub fn new(
-        found: &[FoundModel],
-        default_model: Option<&str>,
-        engine: Arc<dyn Engine>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self> {
+    pub fn new(found: &[FoundModel], default_model: Option<&str>, loader: Loader) -> Result<Self> {
         Ok(Self {
             registry: ModelRegistry::new(found, default_model)?,
-            metrics,
-            engine,
+            loader,
             draining: AtomicBool::new(false),
             loaded: watch::Sender::new(false),
             up_since: Timestamp::now(),
@@ -59,8 +51,7 @@ impl InferenceService {
 
     /// Loads all models, one after the other. Blocks; stops between two models once the server drains.
     pub fn load_all(&self, found: &[FoundModel]) {
-        let loader = Loader { engine: Arc::clone(&self.engine), metrics: Arc::clone(&self.metrics) };
-        loader.load_all(found, &self.registry, || self.is_draining());
+        self.loader.load_all(found, &self.registry, || self.is_draining());
         self.loaded.send_replace(true);
     }
 
@@ -86,7 +77,7 @@ impl InferenceService {
 
     /// Returns the metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+        &self.loader.metrics
     }
 
     /// Turns readiness off. Requests are still answered.

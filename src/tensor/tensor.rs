@@ -1,5 +1,7 @@
 //! One value: element type, shape and data that fit each other.
 
+use std::ops::Range;
+
 use bytemuck::{AnyBitPattern, NoUninit};
 use bytes::Bytes;
 
@@ -105,6 +107,54 @@ impl Tensor {
         Ok(Self { data_type, shape, data })
     }
 
+    /// Puts tensors together along axis 0, in their order. One tensor is not copied.
+    ///
+    /// They must agree in element type and in every other dimension: `[n0, d1, …]` and `[n1, d1, …]` give `[n0 + n1, d1, …]`.
+    ///
+    /// # Errors
+    /// `Internal` where they do not agree, or there is none.
+    pub fn concat(tensors: &[&Self]) -> Result<Self> {
+        let [first, rest @ ..] = tensors else { return Err(Error::internal("nothing to put together")) };
+        if rest.is_empty() {
+            return Ok((*first).clone());
+        }
+        let alike = |other: &&Self| other.data_type == first.data_type && other.shape.get(1..) == first.shape.get(1..);
+        if first.shape.is_empty() || !rest.iter().all(alike) {
+            return Err(Error::internal("tensors of different types or shapes cannot be put together"));
+        }
+        let rows = tensors.iter().map(|tensor| tensor.shape[0]).sum();
+        let shape = [rows].into_iter().chain(first.shape[1..].iter().copied()).collect();
+        let data = match &first.data {
+            Data::Strings(_) => {
+                Data::Strings(tensors.iter().filter_map(|tensor| tensor.as_strings()).flatten().cloned().collect())
+            }
+            Data::Raw(_) => Data::Raw(concat_raw(tensors)),
+        };
+        Ok(Self { data_type: first.data_type, shape, data })
+    }
+
+    /// Returns rows of axis 0, sharing the data.
+    ///
+    /// # Errors
+    /// `Internal` where there are not so many rows.
+    pub fn rows(&self, range: Range<usize>) -> Result<Self> {
+        let Some(all) = self.shape.first().copied().filter(|all| range.end <= *all && range.start <= range.end) else {
+            return Err(Error::internal(format!("there are no rows {range:?} in {}", self.shape)));
+        };
+        let row_elements = self.len().checked_div(all).unwrap_or(0);
+        let elements = range.start * row_elements..range.end * row_elements;
+        let shape = [range.len()].into_iter().chain(self.shape[1..].iter().copied()).collect();
+        let data = match &self.data {
+            Data::Strings(strings) => Data::Strings(strings[elements].to_vec()),
+            Data::Raw(raw) => {
+                // Elements begin at multiples of their size, so what was aligned stays so.
+                let size = self.data_type.size().unwrap_or(1);
+                Data::Raw(raw.slice(elements.start * size..elements.end * size))
+            }
+        };
+        Ok(Self { data_type: self.data_type, shape, data })
+    }
+
     /// Returns the element type.
     pub fn data_type(&self) -> DataType {
         self.data_type
@@ -153,6 +203,24 @@ impl Tensor {
     }
 }
 
+/// Copies the bytes of tensors one after the other into one buffer, aligned for any element type.
+fn concat_raw(tensors: &[&Tensor]) -> Bytes {
+    let raw = |tensor: &&Tensor| match &tensor.data {
+        Data::Raw(raw) => raw.clone(),
+        Data::Strings(_) => Bytes::new(),
+    };
+    let length = tensors.iter().map(|tensor| raw(tensor).len()).sum::<usize>();
+    let mut words = vec![0_u64; length.div_ceil(size_of::<u64>())];
+    let buffer: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+    let mut start = 0;
+    for tensor in tensors {
+        let raw = raw(tensor);
+        buffer[start..start + raw.len()].copy_from_slice(&raw);
+        start += raw.len();
+    }
+    Bytes::from_owner(Elements(words)).slice(..length)
+}
+
 fn check_count(data_type: DataType, shape: &Shape, got: usize) -> Result<()> {
     match shape.element_count() {
         Some(expected) if expected == got => Ok(()),
@@ -179,6 +247,25 @@ mod tests {
     fn a_scalar_has_one_element_and_an_empty_dimension_none() {
         assert_eq!(Tensor::from_vec(Shape::new(&[]), vec![7_i64]).unwrap().len(), 1);
         assert!(Tensor::from_vec::<i64>(Shape::new(&[0, 4]), vec![]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn rows_come_apart_and_go_together_again() {
+        let all = Tensor::from_vec(Shape::new(&[3, 2]), vec![1_u8, 2, 3, 4, 5, 6]).unwrap();
+        let (head, tail) = (all.rows(0..1).unwrap(), all.rows(1..3).unwrap());
+        assert_eq!(tail.as_slice::<u8>().unwrap(), [3, 4, 5, 6]);
+        assert_eq!(Tensor::concat(&[&head, &tail]).unwrap(), all);
+        assert!(all.rows(2..4).is_err());
+        let words = Tensor::from_strings(Shape::new(&[2]), vec!["a".into(), "b".into()]).unwrap();
+        assert_eq!(Tensor::concat(&[&words.rows(0..1).unwrap(), &words.rows(1..2).unwrap()]).unwrap(), words);
+    }
+
+    #[test]
+    fn tensors_that_do_not_agree_are_not_put_together() {
+        let tensor = |dims: &[usize], count| Tensor::from_vec(Shape::new(dims), vec![0_i64; count]).unwrap();
+        assert!(Tensor::concat(&[&tensor(&[1, 2], 2), &tensor(&[1, 3], 3)]).is_err());
+        assert!(Tensor::concat(&[&tensor(&[], 1), &tensor(&[], 1)]).is_err());
+        assert!(Tensor::concat(&[]).is_err());
     }
 
     #[test]

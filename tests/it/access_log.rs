@@ -4,8 +4,10 @@ use reqwest::Response;
 use serde_json::Value;
 
 use crate::{
-    harness::models,
+    connection::{Connection, post_bytes},
+    harness::{models, until},
     process::{ServingProcess, onnxd},
+    shutdown_process::{YEARS, counting_process, until_running},
 };
 
 const ROW: &str = r#"{"features":[5.1,3.5,1.4,0.2]}"#;
@@ -81,6 +83,20 @@ async fn refused_request_is_one_line_with_its_status() {
     serving.post("/predict", "{}").await;
     let lines = of_path(&access_lines(serving).await, "/predict");
     assert_eq!(lines.iter().map(|line| &line["status"]).collect::<Vec<_>>(), [400]);
+}
+
+#[tokio::test]
+async fn client_that_leaves_is_one_line_with_status_499() {
+    let (serving, _folder) = counting_process(&[]).await;
+    let mut connection = Connection::open(serving.address).await.unwrap();
+    connection.write(&post_bytes("/predict", YEARS)).await.unwrap();
+    until_running(&serving).await;
+    drop(connection);
+    let counted = r#"http_requests_total{method="POST",path="/predict",status="499"} 1"#;
+    until(async || serving.get("/metrics").await.text().await.unwrap().contains(counted)).await;
+    let lines = of_path(&access_lines(serving).await, "/predict");
+    assert_eq!(lines.iter().map(|line| &line["status"]).collect::<Vec<_>>(), [499], "{lines:#?}");
+    assert!(lines[0]["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{lines:#?}");
 }
 
 #[tokio::test]

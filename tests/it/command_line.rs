@@ -41,6 +41,28 @@ async fn wrong_flag_value_is_one_line_and_exit_64() {
 }
 
 #[tokio::test]
+async fn value_with_a_hyphen_is_one_line_with_what_was_expected_and_exit_64() {
+    let command = onnxd(["serve", "--keep-alive", "-1s"]);
+    refuses(command, 64, &["--keep-alive: expected a duration from", "\"-1s\""]).await;
+}
+
+#[tokio::test]
+async fn more_threads_than_cpus_are_warned_of() {
+    let repository = tempfile::tempdir().unwrap();
+    // Not a model, so that nothing is really run on that many threads.
+    fs::create_dir_all(repository.path().join("wide/1")).unwrap();
+    fs::write(repository.path().join("wide/1/model.onnx"), "").unwrap();
+    fs::write(repository.path().join("wide/model.toml"), "[instances]\ncount = 256\nintra_op_threads = 1024").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let path = repository.path().to_str().unwrap();
+    let ended =
+        Process::run(onnxd(["serve", path, "--host", "127.0.0.1", "--port", &port, "--log-format", "text"])).await;
+    let warning = "model wide runs on 262144 threads (256 × 1024), but the CPUs allow";
+    assert!(ended.stderr.contains(warning) && ended.stderr.contains("lower count"), "{ended:#?}");
+}
+
+#[tokio::test]
 async fn wrong_port_variable_is_one_line_and_exit_64() {
     refuses(with_variable(onnxd(["serve"]), "PORT", "abc"), 64, &["PORT", "abc"]).await;
 }

@@ -59,6 +59,21 @@ async fn compressed_bodies_are_taken() {
 }
 
 #[tokio::test]
+async fn names_of_codings_have_no_case_and_x_gzip_is_gzip() {
+    let server = TestServer::serving("iris").await;
+    for (encoding, body) in [
+        ("GZIP", gzip(ROW.as_bytes())),
+        ("x-gzip", gzip(ROW.as_bytes())),
+        ("X-Gzip", gzip(ROW.as_bytes())),
+        ("Deflate", zlib(ROW.as_bytes())),
+        ("ZSTD", zstd::encode_all(ROW.as_bytes(), 0).unwrap()),
+        ("Identity", ROW.into()),
+    ] {
+        assert_eq!(post_encoded(&server, encoding, body).await.status(), 200, "{encoding}");
+    }
+}
+
+#[tokio::test]
 async fn body_that_is_not_what_its_encoding_says_is_a_400_that_says_so() {
     let server = TestServer::serving("iris").await;
     for encoding in ["gzip", "deflate", "zstd"] {

@@ -19,6 +19,8 @@ pub struct Answer {
     pub status: u16,
     /// Status line and headers, in lower case.
     pub head: String,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 impl Answer {
@@ -106,9 +108,9 @@ impl Connection {
         if self.received.len() < end {
             return None;
         }
-        self.received.drain(..end);
+        let body = self.received.drain(..end).skip(head_length).collect();
         let status =
             head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("an answer begins with its status");
-        Some(Answer { status, head })
+        Some(Answer { status, head, body })
     }
 }

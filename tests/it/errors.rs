@@ -30,12 +30,17 @@ async fn what_is_not_json_is_told_so() {
         r#"{"features":[1,2,3,nan]}"#,
         r#"{"features":[1,2,3,0x10]}"#,
         "{\"features\":[1,2,3,4]}\0",
-        "\u{feff}{\"features\":[1,2,3,4]}",
         "<features>1</features>",
     ] {
         let error = server.refuse("/predict", body, 400).await;
         assert!(error.starts_with("Request must be JSON"), "{body:?}: {error}");
     }
+}
+
+#[tokio::test]
+async fn byte_order_mark_is_passed_over() {
+    let server = TestServer::serving("iris").await;
+    assert_eq!(server.predict("/predict", &format!("\u{feff}{ROW}")).await["prediction"], 0);
 }
 
 #[tokio::test]
@@ -81,10 +86,14 @@ async fn unknown_version_is_a_404_that_names_those_there_are() {
 }
 
 #[tokio::test]
-async fn model_name_that_is_no_text_is_refused_as_json() {
+async fn path_that_is_no_text_is_told_so() {
     let server = TestServer::serving("iris").await;
-    let error = server.refuse("/models/%ff/predict", ROW, 400).await;
-    assert!(!error.is_empty());
+    for path in ["/models/%ff/predict", "/models/iris/versions/%FF/predict"] {
+        let error = server.refuse(path, ROW, 400).await;
+        assert_eq!(error, format!("the path {path:?} is not UTF-8 once its percent signs are decoded"));
+    }
+    let error = error_text(server.get("/models/%ff").await, 400).await;
+    assert!(error.contains("is not UTF-8"), "{error}");
 }
 
 #[tokio::test]

@@ -3,64 +3,16 @@
 
 use std::{fs, sync::Arc, time::Duration};
 
-use onnxd::config::ServerConfig;
-use reqwest::{Method, Response};
+use reqwest::Response;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     connection::post_bytes,
-    fake_engine::{Control, FakeEngine, Run, fake_repository},
+    fake_engine::{FakeEngine, Run, fake_repository},
+    fake_server::{Fake, ROW},
     harness::{TestServer, error_text, models, runtime, until},
 };
-
-const ROW: &str = r#"{"a":1.5,"b":2}"#;
-
-/// A server with models whose runs do as they are told.
-struct Fake {
-    server: TestServer,
-    control: Arc<Control>,
-    /// Runs that warmed the models up.
-    warm_ups: usize,
-    _models: TempDir,
-}
-
-impl Fake {
-    async fn start(manifest: &str, change: impl FnOnce(&mut ServerConfig)) -> Self {
-        Self::start_models(&["fake"], manifest, change).await
-    }
-
-    async fn start_models(names: &[&str], manifest: &str, change: impl FnOnce(&mut ServerConfig)) -> Self {
-        let (engine, models) = (FakeEngine::new(), fake_repository(names, manifest));
-        let control = Arc::clone(&engine.0);
-        let server = TestServer::start_on(Arc::new(engine), models.path(), change).await;
-        Self { server, warm_ups: control.started(), control, _models: models }
-    }
-
-    fn runs(&self) -> usize {
-        self.control.started() - self.warm_ups
-    }
-
-    async fn until_running(&self, runs: usize) {
-        until(|| async { self.runs() == runs }).await;
-    }
-
-    async fn until_queued(&self, requests: usize) {
-        until(|| async {
-            self.server.metric(r#"prediction_queue_depth{model="fake",version="1"}"#).await == requests as f64
-        })
-        .await;
-    }
-
-    async fn post(&self) -> Response {
-        self.server.post("/predict", ROW).await
-    }
-
-    async fn post_within(&self, milliseconds: u32) -> Response {
-        let request = self.server.request(Method::POST, "/predict").header("x-request-timeout-ms", milliseconds);
-        request.body(ROW).send().await.expect("the server answers")
-    }
-}
 
 fn retry_after(response: &Response) -> Option<u64> {
     response.headers().get("retry-after")?.to_str().ok()?.parse().ok()

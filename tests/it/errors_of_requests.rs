@@ -182,3 +182,12 @@ async fn time_limit_that_suffices_changes_nothing() {
         assert_eq!(request.send().await.unwrap().status(), 200, "{limit}");
     }
 }
+
+#[tokio::test]
+async fn more_rows_than_the_limit_are_413() {
+    let server = TestServer::start_with(models("iris"), |config| config.limits.max_rows = 2).await;
+    let row = "[5.1,3.5,1.4,0.2]";
+    server.predict("/predict", &format!(r#"{{"features":[{row},{row}]}}"#)).await;
+    let error = server.refuse("/predict", format!(r#"{{"features":[{row},{row},{row}]}}"#), 413).await;
+    assert_eq!(error, "expected at most 2 rows (--max-rows), but got 3: send them in several requests");
+}

@@ -1,13 +1,14 @@
 //! An engine whose sessions do as a test tells them: wait, fail, panic, or answer at once.
 
 use std::{
-    fs,
+    fs, hint,
     path::Path,
     sync::{Arc, Condvar, Mutex},
+    time::{Duration, Instant},
 };
 
 use onnxd::{
-    engine::{Engine, LoadOptions, Session},
+    engine::{Engine, LoadOptions, Session, Terminate},
     error::{Error, Result},
     model::signature::{Dim, OutputSpec, Signature, TensorSpec},
     request::Tensors,
@@ -16,6 +17,9 @@ use onnxd::{
 use tempfile::TempDir;
 
 use crate::harness::{PATIENCE, models};
+
+/// What the fake engine calls its version.
+pub const FAKE_VERSION: &str = "0.0.0-fake";
 
 /// What a run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +30,14 @@ pub enum Run {
     Panic,
     /// Fails as the runtime would.
     Fail,
+    /// Fails if the first feature of any row is negative.
+    FailOnNegative,
+    /// Panics if the first feature of any row is negative.
+    PanicOnNegative,
 }
+
+/// How long a run takes at least, so that one of many rows is measured to take no longer than one of a single row.
+const RUN_TIME: Duration = Duration::from_micros(20);
 
 /// Control over the sessions of a [`FakeEngine`], shared with the test.
 #[derive(Debug)]
@@ -39,8 +50,11 @@ pub struct Control {
 struct State {
     run: Run,
     gate_open: bool,
+    passes: usize,
     load_open: bool,
-    started: usize,
+    rows: Vec<usize>,
+    terminate: bool,
+    terminated: usize,
 }
 
 /// Serves any real `.onnx` file as a regression on two FP32 features `a` and `b`.
@@ -50,7 +64,15 @@ pub struct FakeEngine(pub Arc<Control>);
 impl FakeEngine {
     /// Makes an engine whose runs answer at once.
     pub fn new() -> Self {
-        let state = State { run: Run::Echo, gate_open: true, load_open: true, started: 0 };
+        let state = State {
+            run: Run::Echo,
+            gate_open: true,
+            passes: 0,
+            load_open: true,
+            rows: Vec::new(),
+            terminate: false,
+            terminated: 0,
+        };
         Self(Arc::new(Control { state: Mutex::new(state), changed: Condvar::new() }))
     }
 }
@@ -83,6 +105,11 @@ impl Control {
         self.change(|state| state.gate_open = true);
     }
 
+    /// Lets one run through a closed gate.
+    pub fn let_one_through(&self) {
+        self.change(|state| state.passes += 1);
+    }
+
     /// Makes loading wait until it is opened.
     pub fn close_load(&self) {
         self.change(|state| state.load_open = false);
@@ -95,7 +122,17 @@ impl Control {
 
     /// Returns how many runs have started.
     pub fn started(&self) -> usize {
-        self.state.lock().unwrap().started
+        self.state.lock().unwrap().rows.len()
+    }
+
+    /// Returns the rows of each run that has started.
+    pub fn rows(&self) -> Vec<usize> {
+        self.state.lock().unwrap().rows.clone()
+    }
+
+    /// Returns how many runs were terminated.
+    pub fn terminated(&self) -> usize {
+        self.state.lock().unwrap().terminated
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -122,7 +159,7 @@ impl Engine for FakeEngine {
     }
 
     fn version(&self) -> &str {
-        "0.0.0-fake"
+        FAKE_VERSION
     }
 }
 
@@ -138,16 +175,45 @@ impl Session for FakeSession {
 
     fn run(&mut self, inputs: &[Tensor]) -> Result<Tensors> {
         let mut state = self.control.state.lock().unwrap();
-        state.started += 1;
+        let started = Instant::now();
+        let values = inputs[0].as_slice::<f32>().unwrap().to_vec();
+        state.rows.push(values.len());
         let run = state.run;
-        drop(self.control.changed.wait_timeout_while(state, PATIENCE, |state| !state.gate_open).unwrap());
+        state.terminate = false;
+        let waiting = |state: &mut State| !state.gate_open && state.passes == 0 && !state.terminate;
+        let (mut state, _) = self.control.changed.wait_timeout_while(state, PATIENCE, waiting).unwrap();
+        if state.terminate {
+            return Err(Error::internal("terminated"));
+        }
+        if !state.gate_open {
+            state.passes = state.passes.saturating_sub(1);
+        }
+        drop(state);
+        while started.elapsed() < RUN_TIME {
+            hint::spin_loop();
+        }
+        let negative = values.iter().any(|value| *value < 0.0);
         match run {
-            Run::Echo => {
-                let values = inputs[0].as_slice::<f32>().unwrap().to_vec();
+            Run::Panic => panic!("the fake session was told to panic"),
+            Run::PanicOnNegative if negative => panic!("the fake session was told to panic"),
+            Run::Fail => Err(Error::internal("node Gemm_7 ran out of /secret/path")),
+            Run::FailOnNegative if negative => Err(Error::internal("node Sqrt_3 took a negative value")),
+            Run::Echo | Run::FailOnNegative | Run::PanicOnNegative => {
                 Ok([Tensor::from_vec(Shape::new(&[values.len(), 1]), values)?].into_iter().collect())
             }
-            Run::Panic => panic!("the fake session was told to panic"),
-            Run::Fail => Err(Error::internal("node Gemm_7 ran out of /secret/path")),
         }
+    }
+
+    fn terminator(&self) -> Arc<dyn Terminate> {
+        Arc::clone(&self.control) as _
+    }
+}
+
+impl Terminate for Control {
+    fn terminate(&self) {
+        self.change(|state| {
+            state.terminate = true;
+            state.terminated += 1;
+        });
     }
 }

@@ -4,10 +4,21 @@ use std::time::Duration;
 
 use crate::{
     connection::post_bytes,
-    harness::{TestServer, models, until},
+    harness::{PATIENCE, TestServer, models, until},
 };
 
 const ROW: &str = r#"{"features":[5.1,3.5,1.4,0.2]}"#;
+/// What hyper takes: headers, bytes of a whole head, and bytes of a path.
+const MAX_HEADERS: usize = 100;
+const MAX_HEAD_BYTES: usize = 8192 + 4096 * 100;
+const MAX_URI_BYTES: usize = 65_534;
+/// The answer for so many is longer than the system's buffers.
+const MANY_ROWS: usize = 100_000;
+
+/// Makes a body whose answer is longer than the system's buffers.
+fn many_rows() -> String {
+    format!(r#"{{"features":[{}]}}"#, vec!["[5.1,3.5,1.4,0.2]"; MANY_ROWS].join(","))
+}
 
 /// Checks that a good request is answered as if nothing had been.
 async fn unharmed(server: &TestServer) {
@@ -157,18 +168,19 @@ async fn rows_without_end_of_one_value_are_refused() {
 #[tokio::test]
 async fn bytes_that_are_not_http_harm_nobody() {
     let server = TestServer::serving("iris").await;
-    for bytes in [
-        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"hello\r\n\r\n",
-        b"\0\0\0\0\r\n\r\n",
-        b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
-        b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n{}",
-        b"POST /predict HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n",
-        b"GET /predict\r\nHTTP/9.9 \xff\r\n\r\n",
+    for (bytes, status) in [
+        (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], Some(400)),
+        // A client that begins with HTTP/2 understands no other answer than the end.
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", None),
+        (b"hello\r\n\r\n", Some(400)),
+        (b"\0\0\0\0\r\n\r\n", Some(400)),
+        (b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n", Some(400)),
+        (b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n{}", Some(400)),
+        (b"POST /predict HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n", Some(400)),
+        (b"GET /predict\r\nHTTP/9.9 \xff\r\n\r\n", Some(400)),
     ] {
         let answer = server.exchange(bytes).await;
-        assert!(status_of(&answer).is_none_or(|status| (400..500).contains(&status)), "{bytes:?}: {answer}");
+        assert_eq!(status_of(&answer), status, "{bytes:?}: {answer}");
         unharmed(&server).await;
     }
 }
@@ -198,16 +210,43 @@ async fn requests_in_one_write_are_answered_in_their_order() {
 #[tokio::test]
 async fn heads_without_measure_are_refused() {
     let server = TestServer::serving("iris").await;
-    let many = (0..10_000).map(|index| format!("x-{index}: y\r\n")).collect::<String>();
-    let long = format!("x: {}\r\n", "y".repeat(2_000_000));
-    for headers in [many, long] {
-        let answer = server.exchange(format!("GET /health HTTP/1.1\r\nhost: a\r\n{headers}\r\n")).await;
-        assert!(status_of(&answer).is_none_or(|status| (400..500).contains(&status)), "{answer}");
+    let many = (0..MAX_HEADERS).map(|index| format!("x-{index}: y\r\n")).collect::<String>();
+    // Each is no longer than what the server reads of it: a connection that is closed on unread bytes is reset, and its
+    // answer may be lost.
+    let mut endless = "GET /health HTTP/1.1\r\nhost: a\r\nx: ".to_owned();
+    endless.push_str(&"y".repeat(MAX_HEAD_BYTES - endless.len()));
+    for (head, status) in [
+        (format!("GET /health HTTP/1.1\r\nhost: a\r\n{many}\r\n"), 431),
+        (endless, 431),
+        (format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(MAX_URI_BYTES)), 414),
+    ] {
+        let answer = server.exchange(&head).await;
+        assert_eq!(status_of(&answer), Some(status), "{} bytes: {answer}", head.len());
         unharmed(&server).await;
     }
-    let answer = server.exchange(format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(2_000_000))).await;
-    assert!(status_of(&answer).is_none_or(|status| (400..500).contains(&status)), "{answer}");
-    unharmed(&server).await;
+}
+
+#[tokio::test]
+async fn heads_up_to_their_measure_are_taken() {
+    let server = TestServer::serving("iris").await;
+    let headers = (2..MAX_HEADERS).map(|index| format!("x-{index}: y\r\n")).collect::<String>();
+    let answer =
+        server.exchange(format!("GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}\r\n")).await;
+    assert_eq!(status_of(&answer), Some(200), "{answer}");
+}
+
+#[tokio::test]
+async fn head_of_megabytes_harms_nobody() {
+    let server = TestServer::serving("iris").await;
+    let long = "y".repeat(2_000_000);
+    for head in [
+        format!("GET /health HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n"),
+        format!("GET /{long} HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ] {
+        let answer = server.exchange(head).await;
+        assert!(status_of(&answer).is_none_or(|status| status == 431), "{answer}");
+        unharmed(&server).await;
+    }
 }
 
 #[tokio::test]
@@ -255,13 +294,28 @@ async fn body_that_comes_byte_by_byte_is_read() {
 
 #[tokio::test]
 async fn client_that_does_not_read_its_answer_keeps_nobody_waiting() {
-    let server = TestServer::serving("iris").await;
-    let body = format!(r#"{{"features":[{}]}}"#, vec!["[5.1,3.5,1.4,0.2]"; 100_000].join(","));
+    let server = TestServer::start_with(models("iris"), |config| config.limits.max_rows = MANY_ROWS).await;
     let mut deaf = server.connect().await;
-    deaf.write(&post_bytes("/predict", &body)).await.unwrap();
+    deaf.write(&post_bytes("/predict", &many_rows())).await.unwrap();
     // Its answer, longer than the system's buffers, is there.
     until(|| async { server.metric(r#"model_predictions_total{model="iris",version="1"}"#).await == 100_000.0 }).await;
     unharmed(&server).await;
+}
+
+#[tokio::test]
+async fn client_that_does_not_read_its_answer_is_cut_off() {
+    let server = TestServer::start_with(models("iris"), |config| {
+        config.limits.keep_alive = Duration::from_millis(100);
+        config.limits.max_connections = 1;
+        config.limits.max_rows = MANY_ROWS;
+        config.limits.request_timeout = PATIENCE;
+    })
+    .await;
+    let mut deaf = server.connect().await;
+    deaf.write(&post_bytes("/predict", &many_rows())).await.unwrap();
+    // There is room for this one only when the other is gone.
+    unharmed(&server).await;
+    assert!(deaf.answer().await.is_err(), "the answer fitted the system's buffers");
 }
 
 #[tokio::test]

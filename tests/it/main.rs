@@ -12,12 +12,14 @@
 
 mod connection;
 mod fake_engine;
+mod fake_server;
 mod harness;
 mod identity;
 mod onnx;
 mod process;
 
 mod access_log;
+mod batching;
 mod command_line;
 mod compression;
 mod cors;
@@ -30,9 +32,11 @@ mod health;
 mod hostile;
 mod hostile_memory;
 mod house;
+mod lanes;
 mod metrics;
 mod network;
 mod openapi;
+mod overload;
 mod predict;
 mod predict_models;
 mod readme;

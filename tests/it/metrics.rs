@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
 use crate::{
+    connection::post_bytes,
     fake_engine::{FakeEngine, Run},
     harness::{TestServer, models, until},
 };
@@ -203,6 +204,20 @@ async fn what_clients_invent_becomes_no_label() {
 }
 
 #[tokio::test]
+async fn client_that_leaves_is_counted_with_status_499() {
+    let (server, engine) = fake_server().await;
+    let before = engine.0.started();
+    engine.0.close_gate();
+    let mut connection = server.connect().await;
+    connection.write(&post_bytes("/predict", ROW)).await.unwrap();
+    until(async || engine.0.started() == before + 1).await;
+    drop(connection);
+    let labels = [("method", "POST"), ("path", "/predict"), ("status", "499")];
+    until(async || Scrape::of(&server).await.find("http_requests_total", &labels) == Some(1.0)).await;
+    engine.0.open_gate();
+}
+
+#[tokio::test]
 async fn unknown_paths_are_counted_as_one() {
     let (server, _engine) = fake_server().await;
     for path in ["/one", "/two", "/three/four"] {
@@ -220,11 +235,14 @@ async fn queue_depth_and_inflight_are_what_waits_and_what_is_unanswered() {
         let value = |name| scrape.value(name, &[("model", FAKE), ("version", "1")]);
         (value("prediction_queue_depth"), value("prediction_inflight"))
     };
+    let before = engine.0.started();
     engine.0.close_gate();
     let mut requests = JoinSet::new();
-    for _ in 0..3 {
-        requests.spawn(server.request(Method::POST, "/predict").body(ROW).send());
-    }
+    let mut send = || drop(requests.spawn(server.request(Method::POST, "/predict").body(ROW).send()));
+    send();
+    until(async || engine.0.started() == before + 1).await;
+    send();
+    send();
     // One is in the session, two wait.
     until(async || gauges().await == (2.0, 3.0)).await;
     engine.0.open_gate();
@@ -257,6 +275,6 @@ async fn model_info_has_the_hash_of_the_file_that_is_served() {
 async fn build_info_has_both_versions() {
     let (server, _engine) = fake_server().await;
     let scrape = Scrape::of(&server).await;
-    let labels = [("version", env!("CARGO_PKG_VERSION")), ("onnxruntime", "0.0.0-fake")];
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("onnxruntime", crate::fake_engine::FAKE_VERSION)];
     assert_eq!(scrape.value("onnxd_build_info", &labels), 1.0);
 }

@@ -9,6 +9,8 @@ const INT64: i32 = 7;
 const BOOL: i32 = 9;
 const EXTERNAL: i32 = 1;
 const GRAPH_ATTRIBUTE: i32 = 5;
+const INT_ATTRIBUTE: i32 = 2;
+const INTS_ATTRIBUTE: i32 = 7;
 
 /// Returns `y = x + weights` for four features, with the weights in another file: 16 bytes of FP32.
 pub fn adding_external(location: &str) -> Vec<u8> {
@@ -38,6 +40,86 @@ pub fn identity(element_type: i32, dims: &[i64]) -> Vec<u8> {
         inputs: vec![value("x", element_type, dims)],
         outputs: vec![value("y", element_type, dims)],
     })
+}
+
+/// Returns `y = mean(x)` over the rows: one row, or none if `keeps_rows` is not.
+pub fn mean_of_rows(keeps_rows: bool) -> Vec<u8> {
+    let out: &[i64] = if keeps_rows { &[1, 4] } else { &[4] };
+    model(Graph {
+        nodes: vec![over_rows("ReduceMean", "y", keeps_rows)],
+        name: "mean".to_owned(),
+        initializers: Vec::new(),
+        inputs: vec![value("x", FLOAT, &[-1, 4])],
+        outputs: vec![value("y", FLOAT, out)],
+    })
+}
+
+/// Returns `y = x - least(x)` over the rows, for INT64 `[N, 1]`.
+pub fn minus_least_row() -> Vec<u8> {
+    model(Graph {
+        nodes: vec![over_rows("ReduceMin", "least", true), node("Sub", &["x", "least"], &["y"])],
+        name: "minus_least".to_owned(),
+        initializers: Vec::new(),
+        inputs: vec![value("x", INT64, &[-1, 1])],
+        outputs: vec![value("y", INT64, &[-1, 1])],
+    })
+}
+
+/// Returns `y = (x - mean(x)) / (x - mean(x))` over the rows: a row alone is no number, rows together are.
+pub fn normalized_over_rows() -> Vec<u8> {
+    model(Graph {
+        nodes: vec![
+            over_rows("ReduceMean", "mean", true),
+            node("Sub", &["x", "mean"], &["centred"]),
+            node("Div", &["centred", "centred"], &["y"]),
+        ],
+        name: "normalized".to_owned(),
+        initializers: Vec::new(),
+        inputs: vec![value("x", FLOAT, &[-1, 4])],
+        outputs: vec![value("y", FLOAT, &[-1, 4])],
+    })
+}
+
+/// Returns a model that sorts its rows, which are of one value.
+pub fn sorting_rows() -> Vec<u8> {
+    model(Graph {
+        nodes: vec![node("Unique", &["x"], &["y"])],
+        name: "sorting".to_owned(),
+        initializers: Vec::new(),
+        inputs: vec![value("x", FLOAT, &[-1])],
+        outputs: vec![value("y", FLOAT, &[-1])],
+    })
+}
+
+/// Returns `y = reshape(x)` from `[N, columns]` to rows of `width`.
+pub fn reshaping(columns: i64, width: i64) -> Vec<u8> {
+    let shape = Tensor {
+        dims: vec![2],
+        data_type: INT64,
+        int64_data: vec![-1, width],
+        name: "shape".to_owned(),
+        ..Tensor::default()
+    };
+    model(Graph {
+        nodes: vec![node("Reshape", &["x", "shape"], &["y"])],
+        name: "reshaping".to_owned(),
+        initializers: vec![shape],
+        inputs: vec![value("x", FLOAT, &[-1, columns])],
+        outputs: vec![value("y", FLOAT, &[-1, width])],
+    })
+}
+
+fn over_rows(op_type: &str, output: &str, keeps_rows: bool) -> Node {
+    let attributes = vec![
+        Attribute { name: "axes".to_owned(), integers: vec![0], kind: INTS_ATTRIBUTE, ..Attribute::default() },
+        Attribute {
+            name: "keepdims".to_owned(),
+            integer: keeps_rows.into(),
+            kind: INT_ATTRIBUTE,
+            ..Attribute::default()
+        },
+    ];
+    Node { attributes, ..node(op_type, &["x"], &[output]) }
 }
 
 /// Returns a model that counts to its input `count`, one by one: as slow as a client wants.
@@ -77,7 +159,8 @@ fn looping(inputs: &[&str]) -> Node {
         inputs: vec![value("index", INT64, &[]), value("go_on", BOOL, &[]), value("before", INT64, &[1])],
         outputs: vec![value("goes_on", BOOL, &[]), value("after", INT64, &[1])],
     };
-    let attribute = Attribute { name: "body".to_owned(), graph: Some(body), kind: GRAPH_ATTRIBUTE };
+    let attribute =
+        Attribute { name: "body".to_owned(), graph: Some(body), kind: GRAPH_ATTRIBUTE, ..Attribute::default() };
     Node { attributes: vec![attribute], ..node("Loop", inputs, &["counted"]) }
 }
 
@@ -153,8 +236,12 @@ struct Node {
 struct Attribute {
     #[prost(string, tag = "1")]
     name: String,
+    #[prost(int64, tag = "3")]
+    integer: i64,
     #[prost(message, optional, tag = "6")]
     graph: Option<Graph>,
+    #[prost(int64, repeated, tag = "8")]
+    integers: Vec<i64>,
     #[prost(int32, tag = "20")]
     kind: i32,
 }

@@ -136,6 +136,40 @@ async fn server_with_a_bad_model_is_not_ready_and_says_why() {
 }
 
 #[tokio::test]
+async fn reasons_that_clients_read_do_not_tell_where_the_models_lie() {
+    let repository = three_bad_and_a_good_one();
+    let server = repository.serve().await;
+    let root = repository.path().canonicalize().unwrap();
+    let mut said = server.get_json("/health").await.to_string();
+    said += &server.get_json("/models").await.to_string();
+    for model in ["corrupt", "outside", "misspelt"] {
+        said += &server.refuse(&format!("/models/{model}/predict"), IRIS_ROW, 503).await;
+    }
+    assert!(!said.contains(root.to_str().unwrap()), "{said}");
+    assert!(said.contains("corrupt/1/model.onnx: ") && said.contains("misspelt/model.toml: "), "{said}");
+}
+
+#[tokio::test]
+async fn folder_whose_versions_are_misnamed_is_a_failed_model() {
+    let repository = Repository::new();
+    repository.copy("iris/1/model.onnx", "iris/01/model.onnx");
+    let server = repository.serve().await;
+    let error = server.refuse("/predict", IRIS_ROW, 503).await;
+    assert!(error.ends_with("\"01\" is not a version: expected a positive integer without leading zeros"), "{error}");
+}
+
+#[tokio::test]
+async fn misnamed_version_beside_a_valid_one_is_warned_of() {
+    let repository = Repository::new();
+    repository.copy("iris/1/model.onnx", "iris/1/model.onnx");
+    repository.copy("iris/1/model.onnx", "iris/v2/model.onnx");
+    let path = repository.path().to_str().unwrap();
+    let ended = Process::run(onnxd(["check", path, "--log-format", "text"])).await;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert!(ended.stderr.contains("model iris") && ended.stderr.contains("\"v2\" is not a version"), "{ended:#?}");
+}
+
+#[tokio::test]
 async fn external_data_in_the_models_own_folder_is_loaded() {
     let repository = Repository::new();
     repository.write("adding/1/model.onnx", onnx::adding_external("weights.bin"));

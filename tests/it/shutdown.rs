@@ -35,7 +35,8 @@ async fn requests_in_flight_are_answered() {
         requests.spawn(server.request(Method::POST, "/predict").body(ROW).send());
     }
     let metrics = server.service.find(None, None).unwrap().metrics.clone();
-    until(async || engine.0.started() == before + 1 && metrics.queue_depth.get() == 7).await;
+    // How many of them are in the run and how many wait, their arrival decides.
+    until(async || engine.0.started() == before + 1 && metrics.inflight.get() == 8).await;
     server.start_stopping();
     until(async || server.service.is_draining()).await;
     engine.0.open_gate();
@@ -113,6 +114,40 @@ async fn connection_that_never_sent_anything_is_closed_in_the_end() {
     let mut connection = Connection::open(server.address).await.unwrap();
     assert_eq!(server.stop().await, Ending::Drained);
     assert!(connection.answer().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_room_are_answered_when_a_busy_connection_ends() {
+    let engine = Arc::new(FakeEngine::new());
+    let server = TestServer::start_on(engine, models("digits"), |config| {
+        config.limits.max_connections = 1;
+        config.limits.request_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let metrics = server.service.find(None, None).unwrap().metrics.clone();
+    // Half a request keeps its connection until the request's time is up, which is after the drain begins.
+    let mut busy = Connection::open(server.address).await.unwrap();
+    let request = post_bytes("/predict", ROW);
+    busy.write(&request[..request.len() - 5]).await.unwrap();
+    until(async || metrics.inflight.get() == 1).await;
+    let mut waiting = Connection::open(server.address).await.unwrap();
+    waiting.write(&request).await.unwrap();
+    assert_eq!(server.stop().await, Ending::Drained);
+    assert_eq!(busy.answer().await.unwrap().unwrap().status, 408);
+    assert_eq!(waiting.answer().await.unwrap().unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_room_are_answered_when_idle_connections_hold_it() {
+    let engine = Arc::new(FakeEngine::new());
+    let server = TestServer::start_on(engine, models("digits"), |config| config.limits.max_connections = 1).await;
+    let mut idle = Connection::open(server.address).await.unwrap();
+    idle.write(&get_bytes("/health/live")).await.unwrap();
+    idle.answer().await.unwrap().unwrap();
+    let mut waiting = Connection::open(server.address).await.unwrap();
+    waiting.write(&post_bytes("/predict", ROW)).await.unwrap();
+    assert_eq!(server.stop().await, Ending::Drained);
+    assert_eq!(waiting.answer().await.unwrap().unwrap().status, 200);
 }
 
 #[tokio::test]

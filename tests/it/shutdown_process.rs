@@ -21,7 +21,7 @@ use crate::{
 
 const IRIS_ROW: &str = r#"{"features":[5.1,3.5,1.4,0.2]}"#;
 /// For the counting model: longer than any test.
-const YEARS: &str = r#"{"inputs":{"count":[9223372036854775807]}}"#;
+pub const YEARS: &str = r#"{"inputs":{"count":[9223372036854775807]}}"#;
 /// How many clients keep a connection busy each.
 const CLIENTS: usize = 300;
 /// How many answers there must be before the server is told to stop.
@@ -69,14 +69,18 @@ async fn busy_process(arguments: &[&str]) -> (ServingProcess, Connection) {
 }
 
 /// Serves the counting model; the folder lives as long as the test keeps it.
-async fn counting_process(arguments: &[&str]) -> (ServingProcess, TempDir) {
+pub async fn counting_process(arguments: &[&str]) -> (ServingProcess, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("counting.onnx"), onnx::counting()).unwrap();
+    // One row of it is short when it is measured, and as long as the client asks later: no model for the event loop.
+    let version = folder.path().join("counting/1");
+    fs::create_dir_all(&version).unwrap();
+    fs::write(version.join("model.onnx"), onnx::counting()).unwrap();
+    fs::write(folder.path().join("counting/model.toml"), "[batching]\nlane = \"worker\"\n").unwrap();
     (ServingProcess::start(folder.path(), arguments).await, folder)
 }
 
 /// Waits until the model is running a request.
-async fn until_running(serving: &ServingProcess) {
+pub async fn until_running(serving: &ServingProcess) {
     let runs = r#"prediction_stage_seconds_count{model="counting",stage="queue",version="1"} 1"#;
     until(async || serving.get("/metrics").await.text().await.unwrap().contains(runs)).await;
 }

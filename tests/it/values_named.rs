@@ -128,7 +128,8 @@ async fn unknown_key_is_named() {
                 &["row 0", "colour"],
             ),
             (r#"{"features":[1,2,3,4],"threshold":0.5}"#, &["threshold"]),
-            (r#"{"data":[[1,2,3,4]]}"#, &["data"]),
+            (r#"{"data":[[1,2,3,4]]}"#, &["data", "\"features\"", "\"instances\"", "\"inputs\""]),
+            (r#"{"id":1,"features":[1,2,3,4]}"#, &["id", "\"features\"", "\"instances\"", "\"inputs\""]),
             (r#"{"inputs":{"input_0":[[1,2,3,4]]}}"#, &["input_0", "features"]),
             (r#"{"inputs":{"features":[[1,2,3,4]],"input_0":[[1]]}}"#, &["input_0"]),
         ],
@@ -179,6 +180,7 @@ async fn nested_lists_that_do_not_fit_the_shape_are_located() {
             (&flat, &["\"image\"", "[0][0]"]),
             (r#"{"inputs":{"image":1}}"#, &["\"image\"", "1"]),
             (r#"{"inputs":[1]}"#, &["inputs", "image"]),
+            ("{}", &[r#"{"inputs": {"image": [[[[0.0, …]]]]}}"#, "[-1, 1, 8, 8]"]),
         ],
     )
     .await;

@@ -4,13 +4,17 @@ use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, header},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
 use crate::{
     api::http::layers::deadline::Deadline,
     error::{Error, ErrorKind, Result},
 };
+
+/// After so many bytes, which take less than half a millisecond to decompress, reading a body lets others have their turn.
+const TURN_BYTES: usize = 256 * 1024;
 
 /// Reads the whole body.
 ///
@@ -22,16 +26,64 @@ pub async fn read(headers: &HeaderMap, body: Body, max_body_bytes: usize, deadli
     if declared.is_some_and(|length| length > max_body_bytes) {
         return Err(refuse_declared(headers, body, max_body_bytes, declared.unwrap_or_default(), deadline).await);
     }
-    let collected = tokio::time::timeout_at(deadline.at, Limited::new(body, max_body_bytes).collect()).await;
-    match collected {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(max_body_bytes, None)),
-        Ok(Err(error)) => Err(unreadable(&*error)),
+    // A timer is set only if the body is not there yet.
+    match tokio::time::timeout_at(deadline.at, collect(body, max_body_bytes, declared)).await {
+        Ok(collected) => collected,
         Err(_elapsed) => Err(Error::new(
             ErrorKind::RequestTimeout,
             format!("the request body did not arrive within {:?}", deadline.allowed),
         )),
     }
+}
+
+/// Puts the frames of a body together; a body of one frame is not copied.
+///
+/// A buffer that grows is copied, and copying megabytes takes longer than the event loop may be held. So a body of declared
+/// length gets its room at once, which costs no memory before it is written to, and any other is kept in pieces.
+async fn collect(mut body: Body, max_body_bytes: usize, declared: Option<usize>) -> Result<Bytes> {
+    let (mut first, mut piece, mut pieces) = (Bytes::new(), BytesMut::new(), Vec::new());
+    let (mut length, mut bytes_in_turn) = (0, 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|error| unreadable(&error))?.into_data() else { continue };
+        length += data.len();
+        if length > max_body_bytes {
+            return Err(too_large(max_body_bytes, None));
+        }
+        if length == data.len() {
+            first = data;
+            continue;
+        }
+        if declared.is_none() && piece.len() + data.len() > TURN_BYTES {
+            pieces.push(std::mem::take(&mut piece).freeze());
+        }
+        if piece.is_empty() {
+            piece.reserve(declared.unwrap_or(TURN_BYTES.min(length * 2)));
+        }
+        piece.extend_from_slice(&std::mem::take(&mut first));
+        piece.extend_from_slice(&data);
+        bytes_in_turn += data.len();
+        if bytes_in_turn >= TURN_BYTES {
+            bytes_in_turn = 0;
+            // A small compressed body holds megabytes that are there without any waiting: unless it gives way, the event
+            // loop answers nobody until all of them are decompressed.
+            tokio::task::yield_now().await;
+        }
+    }
+    match pieces.is_empty() {
+        true if piece.is_empty() => Ok(first),
+        true => Ok(piece.freeze()),
+        false => {
+            pieces.push(piece.freeze());
+            tokio::task::spawn_blocking(move || join(pieces, length)).await.map_err(Error::internal)
+        }
+    }
+}
+
+/// Lays the pieces end to end; each is given back once it is copied.
+fn join(pieces: Vec<Bytes>, length: usize) -> Bytes {
+    let mut whole = BytesMut::with_capacity(length);
+    pieces.into_iter().for_each(|piece| whole.extend_from_slice(&piece));
+    whole.freeze()
 }
 
 /// Lets a client that is already sending finish, as far as the same limit again, so that it reads the answer instead of
@@ -70,4 +122,45 @@ fn unreadable(error: &(dyn std::error::Error + Send + Sync)) -> Error {
         source = cause.source();
     }
     Error::invalid(format!("the request body cannot be read: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::poll_fn, pin::pin, time::Duration};
+
+    use futures_util::stream;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Reads a body whose frames are all there, and returns it with how often the event loop had its turn.
+    async fn read_counting_turns(frames: Vec<Bytes>) -> (Bytes, usize) {
+        let body = Body::from_stream(stream::iter(frames.into_iter().map(Ok::<_, Infallible>)));
+        let deadline = Deadline { at: Instant::now() + Duration::from_secs(60), allowed: Duration::from_secs(60) };
+        let headers = HeaderMap::new();
+        let mut reading = pin!(read(&headers, body, usize::MAX, deadline));
+        let mut turns = 0;
+        let read = poll_fn(|context| {
+            turns += 1;
+            reading.as_mut().poll(context)
+        });
+        (read.await.unwrap(), turns)
+    }
+
+    #[tokio::test]
+    async fn large_body_that_is_there_gives_way_while_it_is_read() {
+        let frame = Bytes::from(vec![b' '; 4096]);
+        let (whole, turns) = read_counting_turns(vec![frame; 1024]).await;
+        assert_eq!(whole.len(), 4 << 20);
+        assert!(turns >= (4 << 20) / TURN_BYTES, "{turns} turns");
+    }
+
+    #[tokio::test]
+    async fn frames_are_put_together_in_their_order() {
+        for count in [0, 1, 2, 300] {
+            let frames: Vec<_> = (0..count).map(|index: u16| Bytes::from(index.to_le_bytes().repeat(2500))).collect();
+            let whole = frames.concat();
+            assert_eq!(read_counting_turns(frames).await.0, whole, "{count} frames");
+        }
+    }
 }

@@ -6,4 +6,6 @@ pub mod layers;
 pub mod native;
 pub mod openapi;
 pub mod router;
+pub mod stall;
 pub mod unread;
+pub mod url_path;

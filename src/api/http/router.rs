@@ -6,16 +6,10 @@ use axum::{
     Router,
     extract::Request,
     http::{HeaderName, HeaderValue, Method, header},
-    middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
 use tower::ServiceBuilder;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    compression::{CompressionLayer, predicate::SizeAbove},
-    cors::{AllowOrigin, CorsLayer},
-    decompression::RequestDecompressionLayer,
-};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
     api::{
@@ -23,11 +17,13 @@ use crate::{
         http::{
             app::App,
             layers::{
-                access_log::access_log,
-                deadline::{X_REQUEST_TIMEOUT_MS, deadline},
-                errors::{errors, from_panic},
-                http_metrics::http_metrics,
-                request_id::{X_REQUEST_ID, request_id},
+                access_log::{self, SpanLayer},
+                around::around,
+                codings::CodingsLayer,
+                deadline::{DeadlineLayer, X_REQUEST_TIMEOUT_MS},
+                errors, http_metrics,
+                panics::PanicLayer,
+                request_id::{self, X_REQUEST_ID},
             },
             native::{health, metrics, models, predict, welcome},
             openapi,
@@ -37,9 +33,6 @@ use crate::{
     error::Error,
     serving::service::InferenceService,
 };
-
-/// Below this size an answer is not compressed: it fits one packet anyway.
-const MIN_COMPRESSED_BYTES: u64 = 1024;
 
 /// Makes the HTTP application.
 pub fn router(service: &Arc<InferenceService>, config: &Arc<ServerConfig>) -> Router {
@@ -63,18 +56,19 @@ pub fn router(service: &Arc<InferenceService>, config: &Arc<ServerConfig>) -> Ro
 
 /// Puts the layers around the routes; a request passes them from the first to the last.
 fn layered(routes: Router, service: &Arc<InferenceService>, config: &Arc<ServerConfig>) -> Router {
+    let metrics = Arc::clone(service.metrics());
+    let see = move |request: &mut Request| http_metrics::see(&metrics, request);
     routes.layer(
         ServiceBuilder::new()
-            .layer(from_fn(request_id))
-            .layer(from_fn(access_log))
-            .layer(from_fn_with_state(Arc::clone(service.metrics()), http_metrics))
-            .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES)))
-            .layer(from_fn(errors))
-            .layer(CatchPanicLayer::custom(from_panic))
+            .layer(around(request_id::give, request_id::give_back))
+            .layer(around(access_log::see, access_log::write))
+            .layer(SpanLayer)
+            .layer(around(see, http_metrics::count))
+            .layer(around(errors::see, errors::describe))
+            .layer(PanicLayer)
             .option_layer(cors(config))
-            .layer(from_fn_with_state(Arc::clone(config), deadline))
-            // The limit on the body is counted by whoever reads it, after this layer: see `body::read`.
-            .layer(RequestDecompressionLayer::new()),
+            .layer(DeadlineLayer { limit: config.limits.request_timeout })
+            .layer(CodingsLayer),
     )
 }
 

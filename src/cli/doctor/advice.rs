@@ -53,16 +53,8 @@ fn too_many_http_threads(facts: &Facts) -> Option<String> {
 
 /// Warns of what a model.toml asks for. That there are more models than CPUs is no fault: few run at the same time.
 fn too_many_model_threads(models: &ModelsFacts, usable: usize) -> Vec<String> {
-    let by_model = models.models.iter().filter(|model| model.threads() > usable).map(|model| {
-        format!(
-            "model {} runs on {} threads ({} × {}), but the CPUs allow {usable}: lower count or intra_op_threads under \
-             [instances] in its model.toml",
-            model.name,
-            model.threads(),
-            model.instances,
-            model.intra_op_threads
-        )
-    });
+    let by_model = models.models.iter();
+    let by_model = by_model.filter_map(|model| model.instance_settings().oversubscription(&model.name, usable));
     let mut warnings: Vec<_> = by_model.collect();
     let usual = InstanceSettings::default();
     let asked_for = |instances: usize, threads: usize| instances > usual.count || threads > usual.intra_op_threads;

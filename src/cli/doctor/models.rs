@@ -8,6 +8,7 @@ use crate::{
     config::ServerConfig,
     model::{
         golden,
+        manifest::InstanceSettings,
         repository::{self, FoundModel, ModelFiles},
     },
     serving::registry::ModelRegistry,
@@ -33,6 +34,11 @@ pub(super) struct ModelFacts {
 }
 
 impl ModelFacts {
+    /// Returns what its model.toml says, or the defaults.
+    pub(super) fn instance_settings(&self) -> InstanceSettings {
+        InstanceSettings { count: self.instances, intra_op_threads: self.intra_op_threads }
+    }
+
     /// Returns the threads of one version when all its instances run.
     pub(super) fn threads(&self) -> usize {
         self.instances * self.intra_op_threads

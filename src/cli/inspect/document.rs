@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
-    api::http::native::models::SchemaDetails,
+    api::http::native::models::{ExecutionDetails, SchemaDetails},
     cli::{
         candidate::{Candidate, VersionFiles},
-        inspect::{predict_path, rows_along_axis_0},
+        inspect::predict_path,
     },
     model::{
         manifest::Manifest,
@@ -51,10 +51,10 @@ pub(super) struct Ready {
     dimensions: Value,
     roles: Value,
     sources: Value,
-    batching: Value,
+    execution: ExecutionDetails,
     settings: Value,
     predict_path: String,
-    example: Box<RawValue>,
+    example: Option<Box<RawValue>>,
 }
 
 /// A version, or a model as a whole, that cannot be served.
@@ -72,7 +72,6 @@ impl Document {
     pub(super) fn ready(files: &VersionFiles, model: &ServedModel) -> Self {
         let file = &model.file;
         let metadata = file.metadata.iter().map(|(key, value)| (key.clone(), value.clone()));
-        let (stackable, reason) = rows_along_axis_0(&model.schema.signature);
         Self::Ready(Box::new(Ready {
             name: model.name.to_string(),
             version: model.version.to_string(),
@@ -91,7 +90,7 @@ impl Document {
             dimensions: dimensions(&model.schema),
             roles: roles(&model.schema),
             sources: sources(&model.schema),
-            batching: json!({"rows_along_axis_0": stackable, "reason": reason, "max_requests_per_run": 1}),
+            execution: ExecutionDetails::new(model),
             settings: settings(&model.manifest),
             predict_path: predict_path(model.name.as_str(), files),
             example: model.example.clone(),
@@ -151,6 +150,7 @@ fn settings(manifest: &Manifest) -> Value {
     let (batching, instances) = (&manifest.batching, &manifest.instances);
     json!({
         "batching": {
+            "lane": batching.lane.name(),
             "max_batch_size": batching.max_batch_size,
             "max_queue_delay_microseconds": batching.max_queue_delay_microseconds,
             "max_queue_size": batching.max_queue_size,

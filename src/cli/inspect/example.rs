@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::value::RawValue;
+
 use crate::{
     cli::{
         candidate::VersionFiles,
@@ -17,7 +19,9 @@ const MAX_EXAMPLE_BYTES: usize = 2000;
 /// Writes a command that works when it is pasted, for a server on its usual port.
 pub(super) fn command(repository: &Path, files: &VersionFiles, model: &ServedModel) -> Vec<String> {
     let url = format!("localhost:8000{}", predict_path(model.name.as_str(), files));
-    let body = model.example.get();
+    let Some(body) = model.example.as_deref().map(RawValue::get) else {
+        return vec!["the inputs are too large to show".to_owned()];
+    };
     if body.len() <= MAX_EXAMPLE_BYTES {
         return curl(&url, body);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{
     cli::{
         candidate::{Candidate, VersionFiles},
-        inspect::{example::command, rows_along_axis_0, shape_text},
+        inspect::{example::command, shape_text},
         page::{Page, size},
     },
     model::{
@@ -34,12 +34,11 @@ pub(super) fn add_model(page: &mut Page, repository: &Path, files: &VersionFiles
     add_features(page, schema);
     page.entry("task", &task(schema));
     add_classes(page, schema);
-    let (stackable, reason) = rows_along_axis_0(&schema.signature);
-    let answer = if stackable { "yes" } else { "no" };
-    page.entry(
-        "batching",
-        &format!("rows along axis 0: {answer}, because {reason}; requests run one at a time in this version"),
-    );
+    let plan = &model.plan;
+    page.entry("lane", &format!("{}: {}", plan.lane.kind.name(), plan.lane_reason));
+    let rows = plan.lane.limits.max_batch_rows;
+    page.entry("batching", &format!("{}; at most {rows} rows in a run", plan.batching_reason));
+    add_timings(page, model);
     add_settings(page, &model.manifest);
     page.block("try it:", &command(repository, files, model));
 }
@@ -132,9 +131,18 @@ fn add_classes(page: &mut Page, schema: &Schema) {
     }
 }
 
+fn add_timings(page: &mut Page, model: &ServedModel) {
+    let timings = model.profile.timings.iter().map(|timing| format!("{} in {:?}", timing.rows, timing.time));
+    let timings: Vec<_> = timings.collect();
+    if !timings.is_empty() {
+        page.entry("measured", &format!("rows run {}", timings.join(", ")));
+    }
+}
+
 fn add_settings(page: &mut Page, manifest: &Manifest) {
     let (batching, instances) = (&manifest.batching, &manifest.instances);
     let lines = [
+        ("[batching] lane", batching.lane.name().to_owned()),
         ("[batching] max_batch_size", batching.max_batch_size.to_string()),
         ("[batching] max_queue_delay_microseconds", batching.max_queue_delay_microseconds.to_string()),
         ("[batching] max_queue_size", batching.max_queue_size.to_string()),

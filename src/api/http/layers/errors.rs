@@ -5,8 +5,7 @@ use std::any::Any;
 use axum::{
     Json,
     extract::Request,
-    http::{StatusCode, header},
-    middleware::Next,
+    http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
@@ -18,16 +17,31 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
+/// What is remembered of a request in case it fails. Cheap to take: nearly all of them do not.
+#[derive(Debug)]
+pub struct Seen {
+    id: Option<RequestId>,
+    method: Method,
+    content_encoding: Option<HeaderValue>,
+}
+
+/// Looks at a request before it is answered.
+pub fn see(request: &mut Request) -> Seen {
+    Seen {
+        id: request.extensions().get::<RequestId>().cloned(),
+        method: request.method().clone(),
+        content_encoding: request.headers().get(header::CONTENT_ENCODING).cloned(),
+    }
+}
+
 /// Writes the body of an error that has none yet, and logs the cause of an internal one, once, here.
-pub async fn errors(request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().cloned();
-    let described = describe(&request);
-    let response = next.run(request).await;
+#[expect(clippy::needless_pass_by_value, reason = "`around` hands over what it kept")]
+pub fn describe(seen: Seen, response: Response) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
-    let id = id.as_ref().map_or("", RequestId::as_str);
+    let id = seen.id.as_ref().map_or("", RequestId::as_str);
     match response.extensions().get::<ErrorResponse>() {
         Some(ErrorResponse(error)) => {
             if error.kind() == ErrorKind::Internal {
@@ -38,39 +52,28 @@ pub async fn errors(request: Request, next: Next) -> Response {
         }
         None if is_json(&response) => response,
         None => {
-            let error = sentence(status, &described);
+            let error = sentence(status, &seen);
             with_body(&response, &ErrorBody { error: &error, code: code_of_status(status), request_id: id })
         }
     }
 }
 
-/// Turns a panic in a handler into an internal error; for `CatchPanicLayer`.
-#[expect(clippy::needless_pass_by_value, reason = "it is what `CatchPanicLayer` hands over")]
-pub fn from_panic(panic: Box<dyn Any + Send>) -> Response {
+/// Turns a panic in a handler into an internal error.
+pub fn from_panic(panic: &(dyn Any + Send)) -> Response {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned());
     ErrorResponse::from(Error::internal(format!("a handler panicked: {text}"))).into_response()
 }
 
-struct Described {
-    method: String,
-    content_encoding: String,
-}
-
-fn describe(request: &Request) -> Described {
-    let encoding =
-        request.headers().get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    Described { method: request.method().to_string(), content_encoding: encoding.unwrap_or_default().into_owned() }
-}
-
-fn sentence(status: StatusCode, request: &Described) -> String {
+fn sentence(status: StatusCode, seen: &Seen) -> String {
     match status {
         // The router adds that header only after this layer.
         StatusCode::METHOD_NOT_ALLOWED => {
-            format!("method {} is not allowed here; see the allow header", request.method)
+            format!("method {} is not allowed here; see the allow header", seen.method)
         }
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            format!("content-encoding {:?} is not known: expected gzip, deflate or zstd", request.content_encoding)
+            let came = seen.content_encoding.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()));
+            format!("content-encoding {:?} is not known: expected gzip, deflate or zstd", came.unwrap_or_default())
         }
         status => status.canonical_reason().unwrap_or("error").to_lowercase(),
     }

@@ -3,7 +3,6 @@
 use axum::{
     extract::Request,
     http::{HeaderName, HeaderValue},
-    middleware::Next,
     response::Response,
 };
 use uuid::Uuid;
@@ -25,12 +24,16 @@ impl RequestId {
     }
 }
 
-/// Gives the request its id and the response the same.
-pub async fn request_id(mut request: Request, next: Next) -> Response {
-    let id = RequestId(request.headers().get(X_REQUEST_ID).filter(|id| is_sane(id)).cloned().unwrap_or_else(new_id));
-    request.extensions_mut().insert(id.clone());
-    let mut response = next.run(request).await;
-    response.headers_mut().insert(X_REQUEST_ID, id.0);
+/// Gives a request its id.
+pub fn give(request: &mut Request) -> HeaderValue {
+    let id = request.headers().get(X_REQUEST_ID).filter(|id| is_sane(id)).cloned().unwrap_or_else(new_id);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    id
+}
+
+/// Gives the response the same id.
+pub fn give_back(id: HeaderValue, mut response: Response) -> Response {
+    response.headers_mut().insert(X_REQUEST_ID, id);
     response
 }
 

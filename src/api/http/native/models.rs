@@ -2,14 +2,17 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    api::{error::ErrorResponse, http::app::App},
+    api::{
+        error::ErrorResponse,
+        http::{app::App, url_path::UrlPath},
+    },
     model::{
         name::ModelName,
         schema::Schema,
@@ -41,6 +44,8 @@ pub struct ModelDetails {
     #[serde(flatten)]
     description: Option<SchemaDetails>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    execution: Option<ExecutionDetails>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     example: Option<Box<RawValue>>,
 }
 
@@ -70,6 +75,47 @@ pub struct SchemaDetails {
     prediction_name: Option<String>,
 }
 
+/// How a model is run, and why; `onnxd inspect --json` prints the same.
+#[derive(Debug, Serialize)]
+pub struct ExecutionDetails {
+    lane: &'static str,
+    lane_reason: String,
+    batched: bool,
+    batching_reason: String,
+    max_batch_rows: usize,
+    instances: usize,
+    intra_op_threads: usize,
+    measured: Vec<MeasuredRun>,
+}
+
+/// What warming up measured.
+#[derive(Debug, Serialize)]
+struct MeasuredRun {
+    rows: usize,
+    microseconds: f64,
+}
+
+impl ExecutionDetails {
+    /// Takes over the plan and what it was made from.
+    pub fn new(served_model: &ServedModel) -> Self {
+        let (plan, instances) = (&served_model.plan, &served_model.manifest.instances);
+        let measured = served_model.profile.timings.iter().map(|timing| MeasuredRun {
+            rows: timing.rows,
+            microseconds: (timing.time.as_secs_f64() * 1e7).round() / 10.0,
+        });
+        Self {
+            lane: plan.lane.kind.name(),
+            lane_reason: plan.lane_reason.clone(),
+            batched: plan.lane.batched,
+            batching_reason: plan.batching_reason.clone(),
+            max_batch_rows: plan.lane.limits.max_batch_rows,
+            instances: instances.count,
+            intra_op_threads: instances.intra_op_threads,
+            measured: measured.collect(),
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct TensorDetails {
     name: String,
@@ -86,7 +132,7 @@ pub async fn list(State(app): State<App>) -> Response {
 }
 
 /// `GET /models/{model}`
-pub async fn one(State(app): State<App>, Path(model): Path<String>) -> Result<Response, ErrorResponse> {
+pub async fn one(State(app): State<App>, UrlPath(model): UrlPath<String>) -> Result<Response, ErrorResponse> {
     let (name, entry) = app.service.registry().entry(&model)?;
     Ok(Json(ModelDetails::new(name, entry)).into_response())
 }
@@ -111,7 +157,8 @@ impl ModelDetails {
                 })
                 .collect(),
             description: served_model.map(|served_model| SchemaDetails::new(&served_model.schema)),
-            example: served_model.map(|served_model| served_model.example.clone()),
+            execution: served_model.map(ExecutionDetails::new),
+            example: served_model.and_then(|served_model| served_model.example.clone()),
         }
     }
 }

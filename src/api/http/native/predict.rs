@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     body::Bytes,
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
@@ -18,11 +18,12 @@ use crate::{
             body,
             layers::{access_log::AnsweredBy, deadline::Deadline},
             native::decode::{Decoded, Form, decode},
+            url_path::UrlPath,
         },
     },
     error::{Error, ErrorKind, Result},
     metrics::{InFlight, ModelMetrics},
-    request::InferResponse,
+    request::{InferRequest, InferResponse},
     serving::served_model::ServedModel,
     tensor::tensor::Tensor,
 };
@@ -39,7 +40,7 @@ pub async fn default_model(State(app): State<App>, request: Request) -> Result<R
 /// `POST /models/{model}/predict`
 pub async fn model(
     State(app): State<App>,
-    Path(model): Path<String>,
+    UrlPath(model): UrlPath<String>,
     request: Request,
 ) -> Result<Response, ErrorResponse> {
     predict(app, Some(&model), None, request).await
@@ -48,7 +49,7 @@ pub async fn model(
 /// `POST /models/{model}/versions/{version}/predict`
 pub async fn version(
     State(app): State<App>,
-    Path((model, version)): Path<(String, String)>,
+    UrlPath((model, version)): UrlPath<(String, String)>,
     request: Request,
 ) -> Result<Response, ErrorResponse> {
     predict(app, Some(&model), Some(&version), request).await
@@ -64,7 +65,10 @@ async fn predict(
     let deadline = request.extensions().get::<Deadline>().copied();
     let deadline = deadline.ok_or_else(|| Error::internal("the deadline layer is missing"))?;
     let mut record = Record::new(&served_model.metrics, deadline);
-    let outcome = answer(&app, &served_model, request, deadline).await;
+    let outcome = match app.enter() {
+        Ok(_place) => answer(&app, &served_model, request, deadline).await,
+        Err(error) => Err(error),
+    };
     record.finish(&outcome);
     let mut response = match outcome {
         Ok(json) => ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response(),
@@ -80,12 +84,24 @@ async fn answer(app: &App, served_model: &Arc<ServedModel>, request: Request, de
     let body = body::read(&head.headers, body, app.config.limits.max_body_bytes, deadline).await?;
     let started = Instant::now();
     let Decoded { request, form } = decode_body(served_model, body).await?;
+    check_rows(served_model, &request, app.config.limits.max_rows)?;
     served_model.metrics.decode.observe(started.elapsed().as_secs_f64());
-    let response = served_model.infer(request).await?;
+    let response = served_model.infer(request, Some(deadline.at.into_std())).await?;
     let started = Instant::now();
     let json = encode_response(app, served_model, response, form).await?;
     served_model.metrics.encode.observe(started.elapsed().as_secs_f64());
     Ok(json)
+}
+
+/// Checks the number of rows of a model whose inputs are rows of features.
+fn check_rows(served_model: &ServedModel, request: &InferRequest, max_rows: usize) -> Result<()> {
+    let rows = request.inputs.first().and_then(|input| input.tensor.shape().first().copied()).unwrap_or(1);
+    if served_model.schema.rows.is_none() || rows <= max_rows {
+        return Ok(());
+    }
+    let message =
+        format!("expected at most {max_rows} rows (--max-rows), but got {rows}: send them in several requests");
+    Err(Error::new(ErrorKind::PayloadTooLarge, message))
 }
 
 async fn decode_body(served_model: &Arc<ServedModel>, body: Bytes) -> Result<Decoded> {
@@ -146,12 +162,51 @@ impl Drop for Record {
         if self.finished {
             return;
         }
-        // The future was dropped: the deadline passed, or else the client left.
+        // The handler panicked, or else its future was dropped: the deadline passed, or the client left.
         self.metrics.latency.observe(self.started.elapsed().as_secs_f64());
-        if tokio::time::Instant::now() >= self.deadline.at {
-            self.metrics.count_error(rendering(ErrorKind::DeadlineExceeded).code);
-        } else {
-            self.metrics.count_error("cancelled");
-        }
+        self.metrics.count_error(match () {
+            () if std::thread::panicking() => rendering(ErrorKind::Internal).code,
+            () if tokio::time::Instant::now() >= self.deadline.at => rendering(ErrorKind::DeadlineExceeded).code,
+            () => "cancelled",
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::{
+        metrics::{Loaded, Metrics},
+        model::name::{ModelName, ModelVersion},
+    };
+
+    /// Lets a prediction end without an outcome, and returns the metrics of what came of it.
+    fn metrics_after(end: impl FnOnce(Record)) -> String {
+        let metrics = Metrics::new("0").unwrap();
+        let (name, version) = (ModelName::nearest("a"), ModelVersion::new(1).unwrap());
+        let load_time = Duration::ZERO;
+        let model =
+            metrics.model(&Loaded { name: &name, version, sha256: "", load_time, instances: 1, max_queue_size: 1 });
+        let allowed = Duration::from_secs(60);
+        let record = Record::new(&model, Deadline { at: tokio::time::Instant::now() + allowed, allowed });
+        let _panicked = catch_unwind(AssertUnwindSafe(|| end(record)));
+        String::from_utf8(metrics.render().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn handler_that_panics_counts_as_internal() {
+        let metrics = metrics_after(|_record| panic!("this is part of the test"));
+        assert!(metrics.contains(r#"prediction_errors_total{code="internal",model="a",version="1"} 1"#), "{metrics}");
+    }
+
+    #[test]
+    fn client_that_leaves_counts_as_cancelled() {
+        let metrics = metrics_after(drop);
+        assert!(metrics.contains(r#"prediction_errors_total{code="cancelled",model="a",version="1"} 1"#), "{metrics}");
     }
 }

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{Html, IntoResponse, Response},
 };
+use serde_json::value::RawValue;
 
 use crate::{
     api::http::app::App,
@@ -51,8 +52,9 @@ fn write_model(list: &mut String, name: &ModelName, entry: &ModelEntry) {
             let schema = &served_model.schema;
             let (task, version) = (schema.task.name(), served_model.version);
             let description = schema.description.as_deref().map(escaped).unwrap_or_default();
-            let example = served_model.example.get();
-            let example = if example.len() <= MAX_EXAMPLE_BYTES { escaped(example) } else { Cow::Borrowed("…") };
+            let example = served_model.example.as_deref().map(RawValue::get);
+            let example =
+                example.filter(|example| example.len() <= MAX_EXAMPLE_BYTES).map_or(Cow::Borrowed("…"), escaped);
             writeln!(
                 list,
                 "<dt><a href=\"models/{name}\">{name}</a> <small>{task}, version {version}</small></dt>\n\

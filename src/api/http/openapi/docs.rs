@@ -11,7 +11,6 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    extract::Path,
     http::{HeaderMap, HeaderValue, header},
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
@@ -20,7 +19,7 @@ use flate2::read::GzDecoder;
 use utoipa_swagger_ui::Config;
 
 use crate::{
-    api::error::ErrorResponse,
+    api::{error::ErrorResponse, http::url_path::UrlPath},
     error::{Error, Result},
 };
 
@@ -55,7 +54,7 @@ async fn start_script() -> Response {
     ([(header::CONTENT_TYPE, "text/javascript")], START_SCRIPT).into_response()
 }
 
-async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, ErrorResponse> {
+async fn asset(UrlPath(file): UrlPath<String>, headers: HeaderMap) -> Result<Response, ErrorResponse> {
     let Some(name) = ASSETS.into_iter().find(|name| *name == file) else {
         return Err(Error::not_found(format!("there is no file {file:?} under /docs")).into());
     };

@@ -160,7 +160,25 @@ fn model() -> ObjectBuilder {
     .property("features", list_of(text()))
     .property("classes", list_of(text()))
     .property("prediction_name", text())
+    .property("execution", execution())
     .property("example", example)
+}
+
+fn execution() -> ObjectBuilder {
+    let count = || ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
+    let microseconds = ObjectBuilder::new().schema_type(SchemaType::new(Type::Number));
+    let run = object([("rows", count().into()), ("microseconds", microseconds.into())]);
+    object([
+        ("lane", text().enum_values(Some(["inline", "worker"])).into()),
+        ("lane_reason", text().into()),
+        ("batched", ObjectBuilder::new().schema_type(Type::Boolean).into()),
+        ("batching_reason", text().into()),
+        ("max_batch_rows", count().into()),
+        ("instances", count().into()),
+        ("intra_op_threads", count().into()),
+        ("measured", list_of(run).into()),
+    ])
+    .description(Some("How the model is run, and why."))
 }
 
 fn tensor_details() -> ObjectBuilder {

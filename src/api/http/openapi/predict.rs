@@ -1,6 +1,6 @@
 //! The predict operations of one model version, and the components that they refer to.
 
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use utoipa::openapi::{
     Content, ContentBuilder, HttpMethod, PathItem, Ref, RefOr, Required,
     example::ExampleBuilder,
@@ -90,8 +90,9 @@ impl Described<'_> {
 
     /// Returns bodies that work when they are posted: their keys, in whose order they are shown, what they are, and they.
     pub(super) fn examples(self) -> Vec<(&'static str, &'static str, Value)> {
-        let example = &self.served_model.example;
-        let parsed = serde_json::from_str(example.get()).ok().filter(|_| example.get().len() <= MAX_EXAMPLE_BYTES);
+        let text = self.served_model.example.as_deref().map(RawValue::get);
+        let parsed =
+            text.filter(|text| text.len() <= MAX_EXAMPLE_BYTES).and_then(|text| serde_json::from_str(text).ok());
         let Some(example) = parsed else { return Vec::new() };
         let rows = rows_of(&example).filter(|_| self.takes_any_number_of_rows());
         let mut examples = vec![("example", "A body that works", example)];
@@ -115,8 +116,7 @@ impl Described<'_> {
         paragraphs.extend(features.map(|names| format!("Features: {}.", listed(names))));
         paragraphs.extend(schema.classes.as_ref().map(|classes| format!("Classes: {}.", listed(&classes.names))));
         if self.examples().is_empty() {
-            paragraphs
-                .push("The inputs are too large to show an example here: `GET /models/{model}` has one.".to_owned());
+            paragraphs.push("The inputs are too large to show an example here.".to_owned());
         }
         paragraphs.join("\n\n")
     }

@@ -1,0 +1,122 @@
+//! Compression, for those requests that have to do with it.
+//!
+//! tower-http's layers wrap every body, compressed or not. A request that neither is compressed nor asks for a compressed
+//! answer, as most small predictions are, goes past them.
+
+#![expect(missing_docs, reason = "pin_project! takes no documentation on the fields of variants")]
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service, ServiceBuilder, util::BoxCloneSyncService};
+use tower_http::{
+    compression::{CompressionLayer, predicate::SizeAbove},
+    decompression::{DecompressionBody, RequestDecompressionLayer},
+};
+
+/// Below this size an answer is not compressed: it fits one packet anyway.
+const MIN_COMPRESSED_BYTES: u64 = 1024;
+
+/// The names that a content coding comes under, with the one that tower-http knows.
+const KNOWN_CODINGS: [(&str, &str); 5] =
+    [("gzip", "gzip"), ("x-gzip", "gzip"), ("deflate", "deflate"), ("zstd", "zstd"), ("identity", "identity")];
+
+/// Understands compressed requests (gzip, deflate, zstd) and compresses answers (gzip, zstd) for clients that accept it.
+/// The limit on the body is counted by whoever reads it, inside of this layer: see `body::read`.
+#[derive(Clone, Copy, Debug)]
+pub struct CodingsLayer;
+
+impl<S> Layer<S> for CodingsLayer
+where
+    S: Service<Request, Response = Response> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    type Service = Codings<S>;
+
+    fn layer(&self, plain: S) -> Codings<S> {
+        let coded = ServiceBuilder::new()
+            .map_response(IntoResponse::into_response)
+            .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES)))
+            .layer(RequestDecompressionLayer::new())
+            .map_request(|request: http::Request<DecompressionBody<Body>>| request.map(Body::new))
+            .service(plain.clone());
+        Codings { coded: BoxCloneSyncService::new(coded), plain }
+    }
+}
+
+/// The service of [`CodingsLayer`].
+#[derive(Clone, Debug)]
+pub struct Codings<S: Service<Request>> {
+    plain: S,
+    coded: BoxCloneSyncService<Request, Response, S::Error>,
+}
+
+impl<S: Service<Request, Response = Response>> Service<Request> for Codings<S> {
+    type Response = Response;
+    type Error = S::Error;
+    type Future = EitherWay<S::Future, <BoxCloneSyncService<Request, Response, S::Error> as Service<Request>>::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        match self.coded.poll_ready(context) {
+            Poll::Ready(Ok(())) => self.plain.poll_ready(context),
+            other => other,
+        }
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        normalise(request.headers_mut());
+        let headers = request.headers();
+        match headers.contains_key(header::ACCEPT_ENCODING) || headers.contains_key(header::CONTENT_ENCODING) {
+            true => EitherWay::Coded { response: self.coded.call(request) },
+            false => EitherWay::Plain { response: self.plain.call(request) },
+        }
+    }
+}
+
+/// Writes a known content coding as tower-http knows it: the names have no case, and `x-gzip` means `gzip` (RFC 9110,
+/// section 8.4.1).
+fn normalise(headers: &mut HeaderMap) {
+    let Some(value) = headers.get_mut(header::CONTENT_ENCODING) else { return };
+    let known = KNOWN_CODINGS.iter().find(|(name, _)| value.as_bytes().eq_ignore_ascii_case(name.as_bytes()));
+    if let Some((_, name)) = known {
+        *value = HeaderValue::from_static(name);
+    }
+}
+
+pin_project! {
+    /// The response to come, by either way.
+    #[project = EitherProjection]
+    #[derive(Debug)]
+    pub enum EitherWay<P, C> {
+        /// Past the compression.
+        Plain {
+            #[pin]
+            response: P,
+        },
+        /// Through it.
+        Coded {
+            #[pin]
+            response: C,
+        },
+    }
+}
+
+impl<P: Future, C: Future<Output = P::Output>> Future for EitherWay<P, C> {
+    type Output = P::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            EitherProjection::Plain { response } => response.poll(context),
+            EitherProjection::Coded { response } => response.poll(context),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The way to a model's sessions, whichever of the two lanes it is.
+
+use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
+
+use futures_util::future::try_join_all;
+use tokio::sync::oneshot;
+
+use crate::{
+    batching::{
+        batch::{join, split},
+        inline::InlineLane,
+        policy::Limits,
+        queue::Entry,
+        run::Runner,
+        worker::WorkerLane,
+    },
+    engine::Session,
+    error::{Error, Result},
+    metrics::ModelMetrics,
+    request::{InferResponse, ValidRequest},
+};
+
+/// Which lane a model has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneKind {
+    /// Inside the event loop.
+    Inline,
+    /// On threads of its own.
+    Worker,
+}
+
+impl LaneKind {
+    /// Returns the word for this lane, as in model.toml.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inline => "inline",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+/// How a lane runs requests.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneSettings {
+    /// Which lane.
+    pub kind: LaneKind,
+    /// Whether requests may be stacked and split.
+    pub batched: bool,
+    /// What goes into one run.
+    pub limits: Limits,
+    /// The most requests that wait.
+    pub max_queue_size: usize,
+}
+
+/// The way to a model's sessions.
+pub struct Lane {
+    way: Way,
+    settings: LaneSettings,
+    instances: usize,
+}
+
+enum Way {
+    Inline(InlineLane),
+    Worker(WorkerLane),
+}
+
+impl Lane {
+    /// Takes the sessions; the worker lane starts a thread for each, named after the model.
+    ///
+    /// # Errors
+    /// `Internal` where the system gives no thread.
+    pub fn start(
+        model: &str,
+        sessions: Vec<Box<dyn Session>>,
+        settings: LaneSettings,
+        metrics: Arc<ModelMetrics>,
+    ) -> Result<Self> {
+        let LaneSettings { kind, limits, max_queue_size, .. } = settings;
+        let (instances, runner) = (sessions.len(), Runner::new(metrics));
+        let way = match kind {
+            LaneKind::Inline => Way::Inline(InlineLane::new(sessions, max_queue_size, limits, runner)),
+            LaneKind::Worker => Way::Worker(WorkerLane::start(model, sessions, max_queue_size, limits, runner)?),
+        };
+        Ok(Self { way, settings, instances })
+    }
+
+    /// Queues a request and waits for its answer; one of more rows than a batch takes is split and put together again.
+    /// Dropping the future cancels the request.
+    ///
+    /// # Errors
+    /// `Overloaded` at once where the queue is full; otherwise what the run gave.
+    pub async fn run(&self, request: ValidRequest, deadline: Option<Instant>) -> Result<InferResponse> {
+        let max_rows = self.settings.limits.max_batch_rows;
+        if !self.settings.batched || request.rows() <= max_rows || request.batch_key().is_none() {
+            return self.run_whole(request, deadline, false).await;
+        }
+        let mut parts = VecDeque::from(split(&request, max_rows)?);
+        let mut answers = Vec::with_capacity(parts.len());
+        // Few at a time, so that one large request neither fills the queue nor keeps the others from their turns.
+        let at_once = self.instances.min(self.settings.max_queue_size);
+        while !parts.is_empty() {
+            let begun = !answers.is_empty();
+            let window = parts.drain(..parts.len().min(at_once)).map(|part| self.run_whole(part, deadline, begun));
+            answers.extend(try_join_all(window).await?);
+        }
+        join(&answers)
+    }
+
+    /// Returns why the model can no longer be trusted, if a run of it panicked.
+    pub fn failure(&self) -> Option<&str> {
+        match &self.way {
+            Way::Inline(lane) => lane.runner().failure(),
+            Way::Worker(lane) => lane.runner().failure(),
+        }
+    }
+
+    /// Returns how requests are run.
+    pub fn settings(&self) -> LaneSettings {
+        self.settings
+    }
+
+    async fn run_whole(&self, request: ValidRequest, deadline: Option<Instant>, begun: bool) -> Result<InferResponse> {
+        let (reply, answer) = oneshot::channel();
+        let key = if self.settings.batched { request.batch_key() } else { None };
+        let entry = Entry { request, key, reply, queued_at: Instant::now(), deadline, ticket: None, begun };
+        match &self.way {
+            Way::Inline(lane) => lane.run(entry, answer).await,
+            Way::Worker(lane) => lane.run(entry, answer).await,
+        }
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Makes the answer where a reply was dropped, which is never left hanging.
+pub(super) fn dropped_reply() -> Error {
+    Error::internal("a lane dropped a reply")
+}

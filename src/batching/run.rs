@@ -1,0 +1,130 @@
+//! Running a batch on a session, and answering everyone in it.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+use crate::{
+    batching::{
+        batch::{scatter, stack},
+        queue::Entry,
+        ticket::Run,
+    },
+    engine::Session,
+    error::{Error, Result},
+    metrics::ModelMetrics,
+    request::{InferResponse, Tensors, ValidRequest},
+    tensor::tensor::Tensor,
+};
+
+/// What a lane runs batches with.
+#[derive(Debug)]
+pub struct Runner {
+    /// Where runs are measured.
+    pub metrics: Arc<ModelMetrics>,
+    failure: OnceLock<String>,
+}
+
+impl Runner {
+    /// Makes a runner of a model that has not failed.
+    pub fn new(metrics: Arc<ModelMetrics>) -> Self {
+        Self { metrics, failure: OnceLock::new() }
+    }
+
+    /// Returns why the model can no longer be trusted, if a run of it panicked.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Runs a batch and answers everyone in it who still waits. Blocks for as long as the model takes.
+    ///
+    /// If a batch of several fails, its requests are run again one by one, so that only the culprit gets the error. If it
+    /// panics, all of them get the error, and nothing is run any more: a session that panicked can give anything.
+    pub fn run_batch(&self, session: &mut dyn Session, batch: Vec<Entry>) {
+        let now = Instant::now();
+        for entry in &batch {
+            self.metrics.queue.observe(now.saturating_duration_since(entry.queued_at).as_secs_f64());
+        }
+        match self.failure() {
+            None => self.run_living(session, batch),
+            Some(reason) => {
+                let refuse = |entry: Entry| {
+                    entry.answer(Err(Error::unavailable(format!("the model has failed: {reason}"))));
+                };
+                batch.into_iter().for_each(refuse);
+            }
+        }
+    }
+
+    fn run_living(&self, session: &mut dyn Session, mut batch: Vec<Entry>) {
+        let run = batch.iter().any(|entry| entry.ticket.is_some()).then(|| Run::new(session.terminator()));
+        self.drop_dead(&mut batch, run.as_ref());
+        let result = match &batch[..] {
+            [] => return,
+            [alone] => self
+                .run(session, alone.request.inputs(), alone.request.rows())
+                .map(|outputs| vec![InferResponse { outputs }]),
+            several => self.run_stacked(session, several),
+        };
+        if let Some(run) = run {
+            run.finish();
+        }
+        match result {
+            Ok(responses) => batch.into_iter().zip(responses).for_each(|(entry, response)| entry.answer(Ok(response))),
+            Err(error) => match <[Entry; 1]>::try_from(batch) {
+                Ok([alone]) => alone.answer(Err(error)),
+                Err(several) => several.into_iter().for_each(|entry| self.run_again(session, entry)),
+            },
+        }
+    }
+
+    /// Runs one of a batch that failed by itself, unless the batch panicked.
+    fn run_again(&self, session: &mut dyn Session, entry: Entry) {
+        match self.failure() {
+            None => self.run_living(session, vec![entry]),
+            Some(reason) => entry.answer(Err(Error::internal(reason))),
+        }
+    }
+
+    /// Drops those that nobody waits for any more: their clients left or their time ran out.
+    fn drop_dead(&self, batch: &mut Vec<Entry>, run: Option<&Run>) {
+        let now = Instant::now();
+        let given_up = |entry: &Entry| match (&entry.ticket, run) {
+            (Some(ticket), Some(run)) => !ticket.enter(run),
+            _ => false,
+        };
+        for entry in batch.extract_if(.., |entry| entry.is_dead(now) || given_up(entry)) {
+            self.metrics.cancelled.inc();
+            entry.bury();
+        }
+    }
+
+    fn run_stacked(&self, session: &mut dyn Session, batch: &[Entry]) -> Result<Vec<InferResponse>> {
+        let requests: Vec<&ValidRequest> = batch.iter().map(|entry| &entry.request).collect();
+        let rows: Vec<usize> = requests.iter().map(|request| request.rows()).collect();
+        let outputs = self.run(session, &stack(&requests)?, rows.iter().sum())?;
+        scatter(&outputs, &rows)
+    }
+
+    fn run(&self, session: &mut dyn Session, inputs: &[Tensor], rows: usize) -> Result<Tensors> {
+        let started = Instant::now();
+        let outcome = catch_unwind(AssertUnwindSafe(|| session.run(inputs)));
+        let taken = started.elapsed();
+        self.metrics.compute.observe(taken.as_secs_f64());
+        self.metrics.saturation.add(taken);
+        self.metrics.batch_rows.observe(rows as f64);
+        outcome.unwrap_or_else(|panic| {
+            // Clients read why a model has failed; what the panic said is for the log.
+            let _already = self.failure.set("a run panicked; the log has the cause".to_owned());
+            Err(Error::internal(format!("a run panicked: {}", panic_message(&*panic))))
+        })
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
