@@ -61,8 +61,13 @@ deny: ## Check the licences, bans and sources of all dependencies
 	fi
 	$(WITH_TOOLS) cargo-deny --locked check licenses bans sources
 
-bench: fetch ## Run the benchmarks
+bench: fetch ## Run the benchmarks: the codec's, then the daemon under load (BENCH_ARGS="--quick")
 	$(CARGO) bench --locked
+	@$(MAKE) --no-print-directory bench-load
+
+.PHONY: bench-load
+bench-load: ## The daemon under load against floors and peers, pinned to one core (BENCH_ARGS="--overload")
+	$(PYTHON) benches/load/run.py $(BENCH_ARGS)
 
 bench-compile: ## Compile the benchmarks
 	$(CARGO) bench --no-run --locked
