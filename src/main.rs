@@ -5,7 +5,7 @@ use std::{env, process::ExitCode, sync::Arc};
 use onnxd::{
     cli,
     config::{self, Command},
-    engine::ort::OrtEngine,
+    engine::onnx_runtime::OrtEngine,
     logging,
 };
 

@@ -18,7 +18,7 @@ use crate::{
         page::{count, print},
     },
     config::CheckSettings,
-    engine::ort::OrtEngine,
+    engine::onnx_runtime::OrtEngine,
     error::{Error, Result},
     model::{
         golden::{self, GoldenCase},

@@ -19,7 +19,7 @@ use crate::{
         page::print,
     },
     config::DoctorSettings,
-    engine::ort::OrtEngine,
+    engine::onnx_runtime::OrtEngine,
     error::{Error, Result},
 };
 

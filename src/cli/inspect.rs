@@ -18,7 +18,7 @@ use crate::{
         page::{Page, print},
     },
     config::InspectSettings,
-    engine::ort::OrtEngine,
+    engine::onnx_runtime::OrtEngine,
     error::{Error, Result},
     model::{
         repository::{self, FoundModel},

@@ -18,7 +18,7 @@ use std::{
 
 use crate::{
     config::{Command, ParseOutcome},
-    engine::ort::OrtEngine,
+    engine::onnx_runtime::OrtEngine,
     error::{Error, Result},
     logging::LogGuard,
 };

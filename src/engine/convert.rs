@@ -6,7 +6,7 @@ use ort::{
 };
 
 use crate::{
-    engine::{ort::runtime_error, strings},
+    engine::{onnx_runtime::runtime_error, strings},
     error::{Error, Result},
     model::{
         onnx_file::OnnxFile,

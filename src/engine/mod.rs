@@ -4,7 +4,7 @@
 
 pub mod convert;
 pub mod library;
-pub mod ort;
+pub mod onnx_runtime;
 mod strings;
 
 use std::{fmt, path::Path, sync::Arc};

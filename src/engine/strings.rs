@@ -13,7 +13,7 @@ use ort::{
 use crate::{
     engine::{
         convert::{dims_of, shape_of},
-        ort::runtime_error,
+        onnx_runtime::runtime_error,
     },
     error::{Error, Result},
     tensor::tensor::Tensor,

@@ -9,7 +9,7 @@ use std::{
 
 use onnxd::{
     config::{RuntimeSettings, ServerConfig},
-    engine::{Engine, ort::OrtEngine},
+    engine::{Engine, onnx_runtime::OrtEngine},
     server::{self, Ending},
     serving::service::InferenceService,
 };

@@ -8,7 +8,7 @@ use crate::{
     cli::doctor::models::{self, ModelsFacts},
     config::{self, HttpSettings, LimitSettings, ServerConfig},
     cpu::CpuBudget,
-    engine::ort::OrtEngine,
+    engine::onnx_runtime::OrtEngine,
     error::{Error, Result},
 };
 
