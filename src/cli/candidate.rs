@@ -68,7 +68,7 @@ impl Candidate {
     /// The reason in one line.
     pub(super) fn load(&self, loader: &Loader) -> Result<ServedModel, String> {
         let files = self.files.as_ref().map_err(Error::to_string)?;
-        let loaded = loader.load_caught(&self.name, files.version, &files.path, &files.manifest);
+        let loaded = loader.load(&self.name, files.version, &files.path, &files.manifest);
         loaded.map_err(|error| super::one_line(&error.to_string()))
     }
 

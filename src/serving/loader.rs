@@ -61,7 +61,7 @@ impl Loader {
                 if stop() {
                     return;
                 }
-                let outcome = self.load_caught(&model.name, *version, path, &files.manifest);
+                let outcome = self.load(&model.name, *version, path, &files.manifest);
                 log_outcome(&model.name, *version, &outcome);
                 let outcome = outcome.map(Arc::new).map_err(|error| files.without_root(&error.to_string()));
                 registry.settle(&model.name, *version, outcome);
@@ -69,11 +69,24 @@ impl Loader {
         }
     }
 
-    /// Loads one version. Blocks.
+    /// Loads one version. A panic on the way is an error too. Blocks.
     ///
     /// # Errors
     /// `InvalidArgument` with the reason.
     pub fn load(
+        &self,
+        name: &ModelName,
+        version: ModelVersion,
+        path: &Path,
+        manifest: &Manifest,
+    ) -> Result<ServedModel> {
+        let load = || self.load_uncaught(name, version, path, manifest);
+        catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|_| {
+            Err(Error::invalid("ONNX Runtime's binding panicked on this file; the log has the place"))
+        })
+    }
+
+    fn load_uncaught(
         &self,
         name: &ModelName,
         version: ModelVersion,
@@ -118,23 +131,6 @@ impl Loader {
             profile,
             plan,
             lane,
-        })
-    }
-
-    /// Loads one version like [`Self::load`]; a panic on the way is an error too. Blocks.
-    ///
-    /// # Errors
-    /// `InvalidArgument` with the reason.
-    pub fn load_caught(
-        &self,
-        name: &ModelName,
-        version: ModelVersion,
-        path: &Path,
-        manifest: &Manifest,
-    ) -> Result<ServedModel> {
-        let load = || self.load(name, version, path, manifest);
-        catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|_| {
-            Err(Error::invalid("ONNX Runtime's binding panicked on this file; the log has the place"))
         })
     }
 }
