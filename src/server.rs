@@ -69,7 +69,7 @@ pub async fn bind(config: ServerConfig, engine: Arc<dyn Engine>) -> Result<Serve
     let found = repository::scan(&config.model_path)?;
     warn_of_oversubscription(&found);
     let loader = Loader { inline_budget: config.limits.inline_budget, ..Loader::new(engine)? };
-    let service = InferenceService::new(&found, config.default_model.as_deref(), loader)?;
+    let service = InferenceService::new(&found, &config, loader)?;
     let (host, port) = config.http.address();
     let cannot = |error: std::io::Error| Error::invalid(format!("cannot listen on {host}:{port}: {error}"));
     let listener = TcpListener::bind((host, port)).await.map_err(cannot)?;

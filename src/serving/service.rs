@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -13,9 +13,11 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
-    error::Result,
+    config::{LimitSettings, ServerConfig},
+    error::{Error, ErrorKind, Result},
     metrics::Metrics,
     model::repository::FoundModel,
+    request::{InferRequest, InferResponse},
     serving::{
         loader::Loader,
         registry::{ModelRegistry, ModelState},
@@ -29,6 +31,8 @@ pub struct InferenceService {
     loader: Loader,
     draining: AtomicBool,
     loaded: watch::Sender<bool>,
+    limits: LimitSettings,
+    in_flight: AtomicUsize,
     up_since: Timestamp,
     started: Instant,
 }
@@ -37,13 +41,15 @@ impl InferenceService {
     /// Makes a service over the models found; none is loaded yet.
     ///
     /// # Errors
-    /// `NotFound` where `default_model` is not among them.
-    pub fn new(found: &[FoundModel], default_model: Option<&str>, loader: Loader) -> Result<Self> {
+    /// `NotFound` where the default model is not among them.
+    pub fn new(found: &[FoundModel], config: &ServerConfig, loader: Loader) -> Result<Self> {
         Ok(Self {
-            registry: ModelRegistry::new(found, default_model)?,
+            registry: ModelRegistry::new(found, config.default_model.as_deref())?,
             loader,
             draining: AtomicBool::new(false),
             loaded: watch::Sender::new(false),
+            limits: config.limits.clone(),
+            in_flight: AtomicUsize::new(0),
             up_since: Timestamp::now(),
             started: Instant::now(),
         })
@@ -68,6 +74,40 @@ impl InferenceService {
     /// `NotFound` or `Unavailable`.
     pub fn find(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<ServedModel>> {
         self.registry.find(name, version)
+    }
+
+    /// Takes a place among the predictions in flight.
+    ///
+    /// # Errors
+    /// `Overloaded` where all are taken.
+    pub fn enter(&self) -> Result<Place<'_>> {
+        let place = Place(&self.in_flight);
+        let most = self.limits.max_in_flight;
+        if self.in_flight.fetch_add(1, Ordering::AcqRel) < most {
+            return Ok(place);
+        }
+        let message = format!("{most} predictions are in flight (--max-in-flight); retry later");
+        Err(Error::new(ErrorKind::Overloaded, message))
+    }
+
+    /// Runs a request, unless `deadline` passes before its turn.
+    ///
+    /// # Errors
+    /// `PayloadTooLarge` where there are too many rows; otherwise those of [`ServedModel::infer`].
+    pub async fn infer(
+        &self,
+        model: &ServedModel,
+        request: InferRequest,
+        deadline: Option<Instant>,
+    ) -> Result<InferResponse> {
+        let max_rows = self.limits.max_rows;
+        let rows = request.inputs.first().and_then(|input| input.tensor.shape().first().copied()).unwrap_or(1);
+        if model.schema.rows.is_some() && rows > max_rows {
+            let message =
+                format!("expected at most {max_rows} rows (--max-rows), but got {rows}: send them in several requests");
+            return Err(Error::new(ErrorKind::PayloadTooLarge, message));
+        }
+        model.infer(request, deadline).await
     }
 
     /// Returns the models and their states.
@@ -118,6 +158,16 @@ impl InferenceService {
     /// Returns for how long the service has been there, in seconds.
     pub fn uptime_seconds(&self) -> f64 {
         self.started.elapsed().as_secs_f64()
+    }
+}
+
+/// One prediction's place among those in flight; dropping it frees the place.
+#[derive(Debug)]
+pub struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -3,16 +3,12 @@
 use std::{
     collections::HashMap,
     ops::Deref,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use crate::{
     api::http::native::encode::Encoder,
     config::ServerConfig,
-    error::{Error, ErrorKind, Result},
     model::name::{ModelName, ModelVersion},
     serving::{served_model::ServedModel, service::InferenceService},
 };
@@ -28,7 +24,6 @@ pub struct AppState {
     pub service: Arc<InferenceService>,
     /// The settings.
     pub config: Arc<ServerConfig>,
-    in_flight: AtomicUsize,
     encoders: HashMap<(ModelName, ModelVersion), OnceLock<Encoder>>,
 }
 
@@ -38,7 +33,7 @@ impl App {
         let models = service.registry().entries();
         let keys = models.flat_map(|(name, entry)| entry.versions().map(|(version, _)| (name.clone(), version)));
         let encoders = keys.map(|key| (key, OnceLock::new())).collect();
-        Self(Arc::new(AppState { service, config, in_flight: AtomicUsize::new(0), encoders }))
+        Self(Arc::new(AppState { service, config, encoders }))
     }
 }
 
@@ -51,34 +46,6 @@ impl AppState {
             // Every version that can be found was there when the state was made; a new one would be served all the same.
             None => encode(&make()),
         }
-    }
-}
-
-/// One prediction's place among those in flight; dropping it frees the place.
-#[derive(Debug)]
-pub struct Place(App);
-
-impl App {
-    /// Takes a place among the predictions in flight.
-    ///
-    /// # Errors
-    /// `Overloaded` where all are taken.
-    pub fn enter(&self) -> Result<Place> {
-        let most = self.config.limits.max_in_flight;
-        if self.in_flight.fetch_add(1, Ordering::AcqRel) < most {
-            return Ok(Place(self.clone()));
-        }
-        self.in_flight.fetch_sub(1, Ordering::AcqRel);
-        Err(Error::new(
-            ErrorKind::Overloaded,
-            format!("{most} predictions are in flight (--max-in-flight); retry later"),
-        ))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
 use crate::{
-    api::http::layers::deadline::Deadline,
+    api::prediction::Deadline,
     error::{Error, ErrorKind, Result},
 };
 

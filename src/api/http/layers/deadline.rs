@@ -19,20 +19,22 @@ use tokio::time::{Instant, Sleep};
 use tower::{Layer, Service};
 
 use crate::{
-    api::error::ErrorResponse,
+    api::{error::ErrorResponse, prediction::Deadline},
     error::{Error, ErrorKind, Result},
 };
 
 /// The header by which a client asks for less time.
 pub const X_REQUEST_TIMEOUT_MS: &str = "x-request-timeout-ms";
 
-/// When the answer is no longer wanted, in the request's extensions.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadline {
-    /// The moment.
-    pub at: Instant,
-    /// The time that was allowed.
-    pub allowed: Duration,
+impl Deadline {
+    /// Returns the deadline that the layer has set.
+    ///
+    /// # Errors
+    /// `Internal` where the layer is missing.
+    pub fn of(request: &Request) -> Result<Self> {
+        let deadline = request.extensions().get().copied();
+        deadline.ok_or_else(|| Error::internal("the deadline layer is missing"))
+    }
 }
 
 /// Sets the deadline and answers 504 when it passes; the handler's future is dropped then, which cancels the request.

@@ -1,0 +1,196 @@
+//! One prediction, as every protocol makes it: what is counted, limited and kept off the event loop on its way.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::time::Instant as TokioInstant;
+
+use crate::{
+    api::error::rendering,
+    error::{Error, ErrorKind, Result},
+    metrics::{InFlight, ModelMetrics},
+    request::{InferRequest, InferResponse},
+    serving::{served_model::ServedModel, service::InferenceService},
+};
+
+/// From this many bytes of text on, reading or writing takes the event loop longer than half a millisecond and goes to
+/// the blocking threads.
+const OFFLOAD_BYTES: usize = 64 * 1024;
+
+/// When an answer is no longer wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    /// The moment.
+    pub at: TokioInstant,
+    /// The time that was allowed.
+    pub allowed: std::time::Duration,
+}
+
+/// What a protocol does of a prediction: the decoder and the encoder. The rest is [`predict`]'s.
+pub trait Protocol: Send + 'static {
+    /// What comes in.
+    type Body: Send + 'static;
+    /// What the encoder must know of the request.
+    type Form: Send + 'static;
+    /// What goes out.
+    type Answer: Send + 'static;
+
+    /// Returns how many bytes of text decoding has to walk through; what is only sliced does not count.
+    fn decoded_bytes(&self, body: &Self::Body) -> usize;
+
+    /// Makes tensors of a body.
+    ///
+    /// # Errors
+    /// `InvalidArgument`.
+    fn decode(&self, model: &ServedModel, body: Self::Body) -> Result<(InferRequest, Self::Form)>;
+
+    /// Returns about how many bytes of text encoding writes.
+    fn encoded_bytes(&self, response: &InferResponse, form: &Self::Form) -> usize;
+
+    /// Makes an answer of the outputs, which are in signature order.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where the protocol has no way to say a value; `Internal` where the outputs do not fit the model.
+    fn encode(&self, model: &ServedModel, response: InferResponse, form: Self::Form) -> Result<Self::Answer>;
+}
+
+/// Decodes, runs and encodes. Counts the prediction, also when it fails or its future is dropped, which cancels it.
+///
+/// The body is read once there is a place for it among the predictions in flight.
+///
+/// # Errors
+/// `Overloaded` where there is no place; otherwise those of the body, the protocol and
+/// [`InferenceService::infer`].
+pub async fn predict<P: Protocol>(
+    service: &InferenceService,
+    model: &Arc<ServedModel>,
+    deadline: Deadline,
+    protocol: P,
+    body: impl Future<Output = Result<P::Body>>,
+) -> Result<P::Answer> {
+    let mut record = Record::new(&model.metrics, deadline);
+    let outcome = match service.enter() {
+        Ok(_place) => answer(service, model, deadline, protocol, body).await,
+        Err(error) => Err(error),
+    };
+    record.finish(&outcome);
+    outcome
+}
+
+async fn answer<P: Protocol>(
+    service: &InferenceService,
+    model: &Arc<ServedModel>,
+    deadline: Deadline,
+    protocol: P,
+    body: impl Future<Output = Result<P::Body>>,
+) -> Result<P::Answer> {
+    let body = body.await?;
+    let started = Instant::now();
+    let (protocol, decoded) = match protocol.decoded_bytes(&body) {
+        ..OFFLOAD_BYTES => {
+            let decoded = protocol.decode(model, body);
+            (protocol, decoded)
+        }
+        _ => {
+            let model = Arc::clone(model);
+            let decode = move || {
+                let decoded = protocol.decode(&model, body);
+                (protocol, decoded)
+            };
+            tokio::task::spawn_blocking(decode).await.map_err(Error::internal)?
+        }
+    };
+    let (request, form) = decoded?;
+    model.metrics.decode.observe(started.elapsed().as_secs_f64());
+    let response = service.infer(model, request, Some(deadline.at.into_std())).await?;
+    let rows = response.outputs.first().and_then(|output| output.shape().first().copied()).unwrap_or(1);
+    let started = Instant::now();
+    let answer = match protocol.encoded_bytes(&response, &form) {
+        ..OFFLOAD_BYTES => protocol.encode(model, response, form)?,
+        _ => {
+            let model = Arc::clone(model);
+            let encode = move || protocol.encode(&model, response, form);
+            tokio::task::spawn_blocking(encode).await.map_err(Error::internal)??
+        }
+    };
+    model.metrics.predictions.inc_by(rows as u64);
+    model.metrics.encode.observe(started.elapsed().as_secs_f64());
+    Ok(answer)
+}
+
+/// Counts one prediction request, also when its future is dropped before it ends.
+struct Record {
+    metrics: Arc<ModelMetrics>,
+    deadline: Deadline,
+    started: Instant,
+    finished: bool,
+    _in_flight: InFlight,
+}
+
+impl Record {
+    fn new(metrics: &Arc<ModelMetrics>, deadline: Deadline) -> Self {
+        let _in_flight = metrics.enter();
+        Self { metrics: Arc::clone(metrics), deadline, started: Instant::now(), finished: false, _in_flight }
+    }
+
+    fn finish<T>(&mut self, outcome: &Result<T>) {
+        self.finished = true;
+        self.metrics.latency.observe(self.started.elapsed().as_secs_f64());
+        if let Err(error) = outcome {
+            self.metrics.count_error(rendering(error.kind()).code);
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        // The handler panicked, or else its future was dropped: the deadline passed, or the client left.
+        self.metrics.latency.observe(self.started.elapsed().as_secs_f64());
+        self.metrics.count_error(match () {
+            () if std::thread::panicking() => rendering(ErrorKind::Internal).code,
+            () if TokioInstant::now() >= self.deadline.at => rendering(ErrorKind::DeadlineExceeded).code,
+            () => "cancelled",
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::{
+        metrics::{Loaded, Metrics},
+        model::name::{ModelName, ModelVersion},
+    };
+
+    /// Lets a prediction end without an outcome, and returns the metrics of what came of it.
+    fn metrics_after(end: impl FnOnce(Record)) -> String {
+        let metrics = Metrics::new("0").unwrap();
+        let (name, version) = (ModelName::nearest("a"), ModelVersion::new(1).unwrap());
+        let load_time = Duration::ZERO;
+        let model =
+            metrics.model(&Loaded { name: &name, version, sha256: "", load_time, instances: 1, max_queue_size: 1 });
+        let allowed = Duration::from_secs(60);
+        let record = Record::new(&model, Deadline { at: TokioInstant::now() + allowed, allowed });
+        let _panicked = catch_unwind(AssertUnwindSafe(|| end(record)));
+        String::from_utf8(metrics.render().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn handler_that_panics_counts_as_internal() {
+        let metrics = metrics_after(|_record| panic!("this is part of the test"));
+        assert!(metrics.contains(r#"prediction_errors_total{code="internal",model="a",version="1"} 1"#), "{metrics}");
+    }
+
+    #[test]
+    fn client_that_leaves_counts_as_cancelled() {
+        let metrics = metrics_after(drop);
+        assert!(metrics.contains(r#"prediction_errors_total{code="cancelled",model="a",version="1"} 1"#), "{metrics}");
+    }
+}
