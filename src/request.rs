@@ -10,14 +10,18 @@ use crate::{
     tensor::tensor::Tensor,
 };
 
-/// Tensors in signature order; up to four do not allocate.
-pub type Tensors = SmallVec<[Tensor; 4]>;
+/// Tensors in signature order; up to two, as a label and probabilities, do not allocate. More room would be moved about with
+/// every request.
+pub type Tensors = SmallVec<[Tensor; 2]>;
+
+/// Named tensors, in any order.
+pub type InputTensors = SmallVec<[InputTensor; 2]>;
 
 /// What a protocol's decoder makes: named tensors. Knows nothing of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InferRequest {
     /// The inputs, in any order.
-    pub inputs: SmallVec<[InputTensor; 4]>,
+    pub inputs: InputTensors,
 }
 
 /// A tensor and the name of the input it is for.
@@ -38,7 +42,7 @@ pub struct ValidRequest {
 
 /// What requests must have in common to be stacked: every dimension of every input but axis 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BatchKey(SmallVec<[usize; 8]>);
+pub struct BatchKey(SmallVec<[usize; 4]>);
 
 /// The outputs of a run, in signature order.
 #[derive(Clone, Debug)]
@@ -53,7 +57,7 @@ impl ValidRequest {
     /// # Errors
     /// `InvalidArgument` naming the input, what was expected and what came.
     pub fn new(request: InferRequest, signature: &Signature) -> Result<Self> {
-        let mut slots: SmallVec<[Option<Tensor>; 4]> = SmallVec::from_elem(None, signature.inputs.len());
+        let mut slots: SmallVec<[Option<Tensor>; 2]> = SmallVec::from_elem(None, signature.inputs.len());
         for input in request.inputs {
             let Some(index) = signature.input_index(&input.name) else {
                 return Err(Error::invalid(format!(

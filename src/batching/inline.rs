@@ -57,13 +57,21 @@ impl InlineLane {
         &self.runner
     }
 
-    /// Queues a request and waits for its answer; runs whatever is queued, if a session is idle.
+    /// Queues a request at once; the future waits for its answer, and runs whatever is queued if a session is idle.
     ///
     /// # Errors
-    /// `Overloaded` at once where the queue is full; otherwise what the run gave.
-    pub async fn run(&self, entry: Entry, replies: oneshot::Receiver<Reply>) -> Result<InferResponse> {
-        let mut turn = self.push(entry)?;
-        let mut waiting = Waiting { lane: self, replies };
+    /// `Overloaded` where the queue is full; otherwise what the run gave.
+    pub fn run(
+        &self,
+        entry: Entry,
+        replies: oneshot::Receiver<Reply>,
+    ) -> impl Future<Output = Result<InferResponse>> + Send {
+        let pushed = self.push(entry);
+        let waiting = Waiting { lane: self, replies };
+        async move { self.wait(pushed?, waiting).await }
+    }
+
+    async fn wait(&self, mut turn: Option<Turn<'_>>, mut waiting: Waiting<'_>) -> Result<InferResponse> {
         loop {
             let reply = match &mut turn {
                 Some(held) => {
@@ -149,16 +157,17 @@ impl Turn<'_> {
     /// Runs the next batch; false once nothing is queued, when the turn is over.
     fn run_one_batch(&mut self) -> bool {
         let Some(session) = &mut self.session else { return false };
+        let now = Instant::now();
         let batch = {
             let mut state = self.lane.lock();
-            let batch = match state.queue.decide(Instant::now(), self.lane.limits) {
+            let batch = match state.queue.decide(now, self.lane.limits) {
                 Decision::Take(count) => state.queue.take(count),
                 Decision::WaitUntil(_) | Decision::WaitForMore => Vec::new(),
             };
             self.lane.note(&state, 0);
             batch
         };
-        self.lane.runner.run_batch(&mut **session, batch);
+        self.lane.runner.run_batch(&mut **session, batch, now);
         let mut state = self.lane.lock();
         if state.queue.is_empty() {
             state.idle.extend(self.session.take());

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{Either, try_join_all};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -84,16 +84,29 @@ impl Lane {
         Ok(Self { way, settings, instances })
     }
 
-    /// Queues a request and waits for its answer; one of more rows than a batch takes is split and put together again.
-    /// Dropping the future cancels the request.
+    /// Queues a request at once, and waits for its answer when polled; one of more rows than a batch takes is split and put
+    /// together again. Dropping the future cancels the request.
     ///
     /// # Errors
     /// `Overloaded` at once where the queue is full; otherwise what the run gave.
-    pub async fn run(&self, request: ValidRequest, deadline: Option<Instant>) -> Result<InferResponse> {
+    pub fn run(
+        &self,
+        request: ValidRequest,
+        deadline: Option<Instant>,
+    ) -> impl Future<Output = Result<InferResponse>> + Send {
         let max_rows = self.settings.limits.max_batch_rows;
-        if !self.settings.batched || request.rows() <= max_rows || request.batch_key().is_none() {
-            return self.run_whole(request, deadline, false).await;
+        match !self.settings.batched || request.rows() <= max_rows || request.batch_key().is_none() {
+            true => Either::Left(self.run_whole(request, deadline, false)),
+            false => Either::Right(Box::pin(self.run_in_parts(request, deadline, max_rows))),
         }
+    }
+
+    async fn run_in_parts(
+        &self,
+        request: ValidRequest,
+        deadline: Option<Instant>,
+        max_rows: usize,
+    ) -> Result<InferResponse> {
         let mut parts = VecDeque::from(split(&request, max_rows)?);
         let mut answers = Vec::with_capacity(parts.len());
         // Few at a time, so that one large request neither fills the queue nor keeps the others from their turns.
@@ -119,13 +132,20 @@ impl Lane {
         self.settings
     }
 
-    async fn run_whole(&self, request: ValidRequest, deadline: Option<Instant>, begun: bool) -> Result<InferResponse> {
+    /// Queues the request before the future is first polled, so that it goes straight into the queue and is not moved
+    /// through the futures around this one.
+    fn run_whole(
+        &self,
+        request: ValidRequest,
+        deadline: Option<Instant>,
+        begun: bool,
+    ) -> impl Future<Output = Result<InferResponse>> + Send {
         let (reply, answer) = oneshot::channel();
         let key = if self.settings.batched { request.batch_key() } else { None };
         let entry = Entry { request, key, reply, queued_at: Instant::now(), deadline, ticket: None, begun };
         match &self.way {
-            Way::Inline(lane) => lane.run(entry, answer).await,
-            Way::Worker(lane) => lane.run(entry, answer).await,
+            Way::Inline(lane) => Either::Left(lane.run(entry, answer)),
+            Way::Worker(lane) => Either::Right(lane.run(entry, answer)),
         }
     }
 }

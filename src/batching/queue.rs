@@ -36,7 +36,6 @@ pub struct Entry {
 
 /// What whoever waits is told.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are answers, which a box would cost an allocation each")]
 pub enum Reply {
     /// The answer.
     Answer(Result<InferResponse>),

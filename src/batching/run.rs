@@ -39,17 +39,16 @@ impl Runner {
         self.failure.get().map(String::as_str)
     }
 
-    /// Runs a batch and answers everyone in it who still waits. Blocks for as long as the model takes.
+    /// Runs a batch, cut `now`, and answers everyone in it who still waits. Blocks for as long as the model takes.
     ///
     /// If a batch of several fails, its requests are run again one by one, so that only the culprit gets the error. If it
     /// panics, all of them get the error, and nothing is run any more: a session that panicked can give anything.
-    pub fn run_batch(&self, session: &mut dyn Session, batch: Vec<Entry>) {
-        let now = Instant::now();
+    pub fn run_batch(&self, session: &mut dyn Session, batch: Vec<Entry>, now: Instant) {
         for entry in &batch {
             self.metrics.queue.observe(now.saturating_duration_since(entry.queued_at).as_secs_f64());
         }
         match self.failure() {
-            None => self.run_living(session, batch),
+            None => self.run_living(session, batch, now),
             Some(reason) => {
                 let refuse = |entry: Entry| {
                     entry.answer(Err(Error::unavailable(format!("the model has failed: {reason}"))));
@@ -59,9 +58,9 @@ impl Runner {
         }
     }
 
-    fn run_living(&self, session: &mut dyn Session, mut batch: Vec<Entry>) {
+    fn run_living(&self, session: &mut dyn Session, mut batch: Vec<Entry>, now: Instant) {
         let run = batch.iter().any(|entry| entry.ticket.is_some()).then(|| Run::new(session.terminator()));
-        self.drop_dead(&mut batch, run.as_ref());
+        self.drop_dead(&mut batch, run.as_ref(), now);
         let result = match &batch[..] {
             [] => return,
             [alone] => self
@@ -84,14 +83,13 @@ impl Runner {
     /// Runs one of a batch that failed by itself, unless the batch panicked.
     fn run_again(&self, session: &mut dyn Session, entry: Entry) {
         match self.failure() {
-            None => self.run_living(session, vec![entry]),
+            None => self.run_living(session, vec![entry], Instant::now()),
             Some(reason) => entry.answer(Err(Error::internal(reason))),
         }
     }
 
     /// Drops those that nobody waits for any more: their clients left or their time ran out.
-    fn drop_dead(&self, batch: &mut Vec<Entry>, run: Option<&Run>) {
-        let now = Instant::now();
+    fn drop_dead(&self, batch: &mut Vec<Entry>, run: Option<&Run>, now: Instant) {
         let given_up = |entry: &Entry| match (&entry.ticket, run) {
             (Some(ticket), Some(run)) => !ticket.enter(run),
             _ => false,

@@ -74,22 +74,31 @@ impl WorkerLane {
         &self.shared.runner
     }
 
-    /// Queues a request and waits for its answer. Dropping the future takes the request out of the queue's reckoning, and
-    /// ends the run that it is in if nobody else waits for that.
+    /// Queues a request at once; the future waits for its answer. Dropping it takes the request out of the queue's
+    /// reckoning, and ends the run that it is in if nobody else waits for that.
     ///
     /// # Errors
-    /// `Overloaded` at once where the queue is full; otherwise what the run gave.
-    pub async fn run(&self, mut entry: Entry, answer: oneshot::Receiver<Reply>) -> Result<InferResponse> {
+    /// `Overloaded` where the queue is full; otherwise what the run gave.
+    pub fn run(
+        &self,
+        mut entry: Entry,
+        answer: oneshot::Receiver<Reply>,
+    ) -> impl Future<Output = Result<InferResponse>> + Send + use<> {
         let ticket = Ticket::default();
         entry.ticket = Some(ticket.clone());
-        self.shared.push(entry)?;
-        let mut waiting = Waiting { ticket, answered: false };
-        let result = match answer.await {
-            Ok(Reply::Answer(answer)) => answer,
-            Ok(Reply::YourTurn(_)) | Err(_) => Err(dropped_reply()),
-        };
-        waiting.answered = true;
-        result
+        let pushed = self.shared.push(entry);
+        let waiting = Waiting { ticket, answered: false };
+        async move {
+            // All of it, and not only the flag, so that dropping the future gives the request up.
+            let mut waiting = waiting;
+            pushed?;
+            let result = match answer.await {
+                Ok(Reply::Answer(answer)) => answer,
+                Ok(Reply::YourTurn(_)) | Err(_) => Err(dropped_reply()),
+            };
+            waiting.answered = true;
+            result
+        }
     }
 }
 
@@ -131,7 +140,7 @@ impl Shared {
 
     fn work(&self, mut session: Box<dyn Session>) {
         while let Some(batch) = self.next_batch() {
-            self.runner.run_batch(&mut *session, batch);
+            self.runner.run_batch(&mut *session, batch, Instant::now());
         }
     }
 

@@ -49,6 +49,7 @@ impl Loader {
 
     /// Loads every version of every model found, and settles each in the registry. Blocks; stops early once `stop` says so.
     pub fn load_all(&self, found: &[FoundModel], registry: &ModelRegistry, stop: impl Fn() -> bool) {
+        let mut index = 0;
         for model in found {
             let files = match &model.files {
                 Ok(files) => files,
@@ -63,8 +64,9 @@ impl Loader {
                 }
                 let outcome = self.load(&model.name, *version, path, &files.manifest);
                 log_outcome(&model.name, *version, &outcome);
-                let outcome = outcome.map(Arc::new).map_err(|error| files.without_root(&error.to_string()));
-                registry.settle(&model.name, *version, outcome);
+                let outcome = outcome.map(|loaded| Arc::new(ServedModel { index, ..loaded }));
+                registry.settle(&model.name, *version, outcome.map_err(|error| files.without_root(&error.to_string())));
+                index += 1;
             }
         }
     }
@@ -120,6 +122,7 @@ impl Loader {
         let metrics = self.metrics.model(&loaded);
         let lane = Lane::start(name.as_str(), sessions, plan.lane, Arc::clone(&metrics))?;
         Ok(ServedModel {
+            index: 0,
             name: name.clone(),
             version,
             schema: Arc::new(schema),

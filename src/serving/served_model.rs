@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::{Either, ready};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -24,6 +25,8 @@ use crate::{
 /// A model version that is loaded, with everything a protocol asks of it.
 #[derive(Debug)]
 pub struct ServedModel {
+    /// Its place among all model versions of the server, counted from 0; 0 for a model that was loaded by itself.
+    pub index: usize,
     /// The model's name.
     pub name: ModelName,
     /// Its version.
@@ -48,20 +51,31 @@ pub struct ServedModel {
 }
 
 impl ServedModel {
-    /// Checks a request and runs it, unless `deadline` passes before its turn.
+    /// Checks a request and queues it at once; the future waits for the answer. It is not run if `deadline` passes before its turn.
     ///
     /// # Errors
     /// `InvalidArgument` where it does not fit the signature, `Overloaded` where the queue is full, `Unavailable` where
     /// the model has failed; otherwise what the run gave.
-    pub async fn infer(&self, request: InferRequest, deadline: Option<Instant>) -> Result<InferResponse> {
+    pub fn infer(
+        &self,
+        request: InferRequest,
+        deadline: Option<Instant>,
+    ) -> impl Future<Output = Result<InferResponse>> + Send {
+        match self.admit(request) {
+            Ok(request) => Either::Left(self.lane.run(request, deadline)),
+            Err(error) => Either::Right(ready(Err(error))),
+        }
+    }
+
+    fn admit(&self, request: InferRequest) -> Result<ValidRequest> {
         let request = ValidRequest::new(request, &self.schema.signature)?;
         if self.schema.rows.is_some() {
             request.check_rows(&self.schema.signature)?;
         }
-        if let Some(reason) = self.failure() {
-            return Err(Error::unavailable(format!("model {:?} has failed: {reason}", self.name.as_str())));
+        match self.failure() {
+            None => Ok(request),
+            Some(reason) => Err(Error::unavailable(format!("model {:?} has failed: {reason}", self.name.as_str()))),
         }
-        self.lane.run(request, deadline).await
     }
 
     /// Returns why the model no longer serves, if it has failed since it was loaded.

@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use futures_util::future::{Either, ready};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -90,24 +91,24 @@ impl InferenceService {
         Err(Error::new(ErrorKind::Overloaded, message))
     }
 
-    /// Runs a request, unless `deadline` passes before its turn.
+    /// Queues a request at once; the future waits for its answer. It is not run if `deadline` passes before its turn.
     ///
     /// # Errors
     /// `PayloadTooLarge` where there are too many rows; otherwise those of [`ServedModel::infer`].
-    pub async fn infer(
+    pub fn infer<'a>(
         &self,
-        model: &ServedModel,
+        model: &'a ServedModel,
         request: InferRequest,
         deadline: Option<Instant>,
-    ) -> Result<InferResponse> {
+    ) -> impl Future<Output = Result<InferResponse>> + Send + use<'a> {
         let max_rows = self.limits.max_rows;
         let rows = request.inputs.first().and_then(|input| input.tensor.shape().first().copied()).unwrap_or(1);
         if model.schema.rows.is_some() && rows > max_rows {
             let message =
                 format!("expected at most {max_rows} rows (--max-rows), but got {rows}: send them in several requests");
-            return Err(Error::new(ErrorKind::PayloadTooLarge, message));
+            return Either::Right(ready(Err(Error::new(ErrorKind::PayloadTooLarge, message))));
         }
-        model.infer(request, deadline).await
+        Either::Left(model.infer(request, deadline))
     }
 
     /// Returns the models and their states.

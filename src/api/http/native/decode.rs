@@ -12,7 +12,6 @@ use crate::{
         http::native::{
             decode_messages,
             decode_rows::{Body, read_rows},
-            decode_sinks::Inputs,
         },
         json::{
             fault::Fault,
@@ -23,7 +22,7 @@ use crate::{
     },
     error::{Error, Result},
     model::schema::Schema,
-    request::{InferRequest, InputTensor},
+    request::{InferRequest, InputTensor, InputTensors},
 };
 
 /// U+FEFF in UTF-8: some editors begin every file with it, and RFC 8259 allows to pass over it.
@@ -142,7 +141,7 @@ pub(super) fn close_envelope(reader: &mut Reader<'_>, name: &str) -> Result<(), 
 }
 
 /// Reads `{"name": nested lists, …}` and what closes the body.
-fn decode_inputs(schema: &Schema, reader: &mut Reader<'_>, inputs: &mut Inputs) -> Result<()> {
+fn decode_inputs(schema: &Schema, reader: &mut Reader<'_>, inputs: &mut InputTensors) -> Result<()> {
     let specs = &schema.signature.inputs;
     if reader.kind()? != Kind::Object {
         let expected = format!("an object with {}", decode_messages::inputs(schema));

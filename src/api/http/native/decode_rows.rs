@@ -5,7 +5,7 @@ use crate::{
         http::native::{
             decode::{Form, close_envelope, is_envelope},
             decode_messages,
-            decode_sinks::{Columns, Inputs, Matrix, Misfit, Sink},
+            decode_sinks::{Columns, Matrix, Misfit, Sink},
         },
         json::{
             element::with_element,
@@ -19,6 +19,7 @@ use crate::{
         rows::{Features, Layout, Rows},
         schema::Schema,
     },
+    request::InputTensors,
 };
 
 /// What the body's first key says that follows.
@@ -38,7 +39,7 @@ pub(super) fn read_rows<'a>(
     rows: &Rows,
     reader: &mut Reader<'a>,
     body: Body<'a>,
-    inputs: &mut Inputs,
+    inputs: &mut InputTensors,
 ) -> Result<Form> {
     match (rows.layout, &schema.signature.inputs[..]) {
         (Layout::Matrix { width }, [spec, ..]) => with_element!(spec.data_type, T => {
@@ -84,7 +85,7 @@ impl<'s, S: Sink> Table<'s, S> {
         }
     }
 
-    fn read<'a>(mut self, reader: &mut Reader<'a>, body: Body<'a>, inputs: &mut Inputs) -> Result<Form> {
+    fn read<'a>(mut self, reader: &mut Reader<'a>, body: Body<'a>, inputs: &mut InputTensors) -> Result<Form> {
         let form = match body {
             Body::Features => {
                 let form = self.read_features(reader)?;

@@ -12,12 +12,9 @@ use crate::{
     },
     error::Result,
     model::signature::TensorSpec,
-    request::InputTensor,
+    request::{InputTensor, InputTensors},
     tensor::shape::Shape,
 };
-
-/// The inputs of a request.
-pub(super) type Inputs = SmallVec<[InputTensor; 4]>;
 
 /// A fault in a row, and the column where it is.
 pub(super) struct Misfit {
@@ -63,7 +60,7 @@ pub(super) trait Sink {
     fn reserve_alike(&mut self, read_bytes: usize, remaining: usize);
 
     /// Makes the inputs of `rows` rows. They are large: put in their place, not returned.
-    fn finish(self, rows: usize, inputs: &mut Inputs) -> Result<()>;
+    fn finish(self, rows: usize, inputs: &mut InputTensors) -> Result<()>;
 }
 
 /// One input `[N, F]`.
@@ -128,7 +125,7 @@ impl<T: ReadElement> Sink for Matrix<'_, T> {
         self.values.reserve(alike(self.values.len(), read_bytes, remaining));
     }
 
-    fn finish(self, rows: usize, inputs: &mut Inputs) -> Result<()> {
+    fn finish(self, rows: usize, inputs: &mut InputTensors) -> Result<()> {
         let shape = Shape::new(&[rows, self.width.unwrap_or(0)]);
         let tensor = T::into_tensor(shape, self.values)?;
         inputs.push(InputTensor { name: self.spec.name.clone(), tensor });
@@ -187,7 +184,7 @@ impl Sink for Columns<'_> {
         }
     }
 
-    fn finish(self, rows: usize, inputs: &mut Inputs) -> Result<()> {
+    fn finish(self, rows: usize, inputs: &mut InputTensors) -> Result<()> {
         for (spec, values) in self.specs.iter().zip(self.columns) {
             let shape = if spec.rank() == Some(1) { Shape::new(&[rows]) } else { Shape::new(&[rows, 1]) };
             inputs.push(InputTensor { name: spec.name.clone(), tensor: values.into_tensor(shape)? });
