@@ -2,6 +2,7 @@
 //!
 //! Base units; a histogram counts too, so no counter doubles it. Label values come from loaded models and fixed sets.
 
+pub mod routes;
 pub mod saturation;
 
 use std::{
@@ -18,7 +19,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::{
     error::{Error, Result},
-    metrics::saturation::Saturation,
+    metrics::{routes::RouteMetrics, saturation::Saturation},
     model::name::{ModelName, ModelVersion},
 };
 
@@ -203,10 +204,9 @@ impl Metrics {
         metrics
     }
 
-    /// Counts an HTTP request. `path` is the route's template, `method` one of the standard ones or `other`.
-    pub fn count_http(&self, method: &str, path: &str, status: &str, duration: Duration) {
-        self.http_requests.with_label_values(&[method, path, status]).inc();
-        self.http_duration.with_label_values(&[method, path]).observe(duration.as_secs_f64());
+    /// Makes the counters of a route. `path` is its template, or one word for all paths that have none.
+    pub fn route(&self, path: &str) -> RouteMetrics {
+        RouteMetrics::new(path, self.http_requests.clone(), self.http_duration.clone())
     }
 
     /// Takes the log's own count of lost lines, which is read at each scrape.

@@ -9,19 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, http::HeaderValue};
-use hyper::{Request, Response, body::Incoming, header, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
     time::timeout,
 };
-use tower::ServiceExt as _;
 
 use crate::{
-    api::http::{layers::deadline::ConnectionTimer, router::router, stall::StallGuard, unread::WatchedBody},
+    api::http::{connection::serve_connection, router::Http},
     config::ServerConfig,
     cpu::CpuBudget,
     engine::Engine,
@@ -49,6 +45,7 @@ pub struct Server {
     address: SocketAddr,
     config: Arc<ServerConfig>,
     service: Arc<InferenceService>,
+    http: Http,
     found: Vec<FoundModel>,
 }
 
@@ -69,12 +66,14 @@ pub async fn bind(config: ServerConfig, engine: Arc<dyn Engine>) -> Result<Serve
     let found = repository::scan(&config.model_path)?;
     warn_of_oversubscription(&found);
     let loader = Loader { inline_budget: config.limits.inline_budget, ..Loader::new(engine)? };
-    let service = InferenceService::new(&found, &config, loader)?;
+    let service = Arc::new(InferenceService::new(&found, &config, loader)?);
+    let config = Arc::new(config);
+    let http = Http::new(&service, &config)?;
     let (host, port) = config.http.address();
     let cannot = |error: std::io::Error| Error::invalid(format!("cannot listen on {host}:{port}: {error}"));
     let listener = TcpListener::bind((host, port)).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
-    Ok(Server { listener, address, config: Arc::new(config), service: Arc::new(service), found })
+    Ok(Server { listener, address, config, service, http, found })
 }
 
 /// Warns of each model whose threads are more than the CPUs allow; it works, but slower than with fewer.
@@ -104,13 +103,13 @@ impl Server {
     /// Draining: readiness turns 503 at once; the port stays open for the drain delay; then nothing new is accepted, and
     /// what is in flight is answered within the grace time.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Ending {
-        let Self { listener, address, config, service, found } = self;
+        let Self { listener, address, config, service, http, found } = self;
         tracing::info!(address = %address, "listening on http://{address}");
         let loader = {
             let service = Arc::clone(&service);
             tokio::task::spawn_blocking(move || service.load_all(&found))
         };
-        let mut connections = Connections::new(router(&service, &config), &service, &config);
+        let mut connections = Connections::new(http, &config);
         connections.accept_until(&listener, shutdown).await;
 
         tracing::info!("draining: readiness is off, requests in flight are being answered");
@@ -137,18 +136,16 @@ impl Server {
 /// The open connections; each is a task that is awaited before the server ends.
 struct Connections {
     tasks: JoinSet<()>,
-    router: Router,
-    service: Arc<InferenceService>,
+    http: Arc<Http>,
     config: Arc<ServerConfig>,
     close_idle: watch::Sender<()>,
 }
 
 impl Connections {
-    fn new(router: Router, service: &Arc<InferenceService>, config: &Arc<ServerConfig>) -> Self {
+    fn new(http: Http, config: &Arc<ServerConfig>) -> Self {
         Self {
             tasks: JoinSet::new(),
-            router,
-            service: Arc::clone(service),
+            http: Arc::new(http),
             config: Arc::clone(config),
             close_idle: watch::Sender::new(()),
         }
@@ -194,9 +191,8 @@ impl Connections {
     }
 
     fn serve(&mut self, stream: TcpStream) {
-        let (router, service) = (self.router.clone(), Arc::clone(&self.service));
         let (close_idle, keep_alive) = (self.close_idle.subscribe(), self.config.limits.keep_alive);
-        self.tasks.spawn(serve_connection(stream, router, service, close_idle, keep_alive));
+        self.tasks.spawn(serve_connection(stream, Arc::clone(&self.http), close_idle, keep_alive));
     }
 
     /// Waits until all connections are done. Idle ones get a moment for a request that is on its way.
@@ -223,51 +219,5 @@ impl Connections {
 
     async fn all_done(&mut self) {
         while self.tasks.join_next().await.is_some() {}
-    }
-}
-
-/// Serves one connection until it ends. Once the server drains, each answer says `connection: close`; once `close_idle`
-/// changes, the connection ends after the request in flight, or at once if there is none.
-async fn serve_connection(
-    stream: TcpStream,
-    router: Router,
-    service: Arc<InferenceService>,
-    mut close_idle: watch::Receiver<()>,
-    keep_alive: Duration,
-) {
-    // A small answer must not wait for the acknowledgement of the one before it.
-    let _unsupported = stream.set_nodelay(true);
-    let timer = ConnectionTimer::new(keep_alive);
-    let answer = service_fn(|request: Request<Incoming>| {
-        let (router, service, timer) = (router.clone(), Arc::clone(&service), timer.clone());
-        async move {
-            let (head, body) = request.into_parts();
-            let (body, watch) = WatchedBody::new(body);
-            let mut request = Request::from_parts(head, axum::body::Body::new(body));
-            request.extensions_mut().insert(timer);
-            let mut response: Response<axum::body::Body> = router.oneshot(request).await?;
-            // hyper closes a connection on which a body was left unread; a client that is not told would send its next
-            // request into the closed connection.
-            if service.is_draining() || !watch.is_read() {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, std::convert::Infallible>(response)
-        }
-    });
-    let mut http = http1::Builder::new();
-    // hyper has one timer for an idle connection and for one that is slow to send a request's head.
-    http.timer(TokioTimer::new()).header_read_timeout(keep_alive);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(StallGuard::new(stream, keep_alive)), answer));
-    // An error here is the client's: it left, or sent what is not HTTP, and hyper has answered that.
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        // A sender that is gone means the same: the server has ended.
-        _told = close_idle.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!("a connection ended early: {error}");
     }
 }

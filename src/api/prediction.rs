@@ -55,35 +55,36 @@ pub trait Protocol: Send + 'static {
 
 /// Decodes, runs and encodes. Counts the prediction, also when it fails or its future is dropped, which cancels it.
 ///
-/// The body is read once there is a place for it among the predictions in flight.
+/// The body is read once there is a place for it among the predictions in flight; `read` begins that.
 ///
 /// # Errors
 /// `Overloaded` where there is no place; otherwise those of the body, the protocol and
 /// [`InferenceService::infer`].
-pub async fn predict<P: Protocol>(
+pub async fn predict<P: Protocol, R: Future<Output = Result<P::Body>>>(
     service: &InferenceService,
     model: &Arc<ServedModel>,
     deadline: Deadline,
     protocol: P,
-    body: impl Future<Output = Result<P::Body>>,
+    read: impl FnOnce() -> R,
 ) -> Result<P::Answer> {
     let mut record = Record::new(&model.metrics, deadline);
     let outcome = match service.enter() {
-        Ok(_place) => answer(service, model, deadline, protocol, body).await,
+        Ok(_place) => answer(service, &mut record, model, protocol, read).await,
         Err(error) => Err(error),
     };
     record.finish(&outcome);
     outcome
 }
 
-async fn answer<P: Protocol>(
+async fn answer<P: Protocol, R: Future<Output = Result<P::Body>>>(
     service: &InferenceService,
+    record: &mut Record,
     model: &Arc<ServedModel>,
-    deadline: Deadline,
     protocol: P,
-    body: impl Future<Output = Result<P::Body>>,
+    read: impl FnOnce() -> R,
 ) -> Result<P::Answer> {
-    let body = body.await?;
+    let body = read().await?;
+    record.has_body = true;
     let started = Instant::now();
     let (protocol, decoded) = match protocol.decoded_bytes(&body) {
         ..OFFLOAD_BYTES => {
@@ -101,7 +102,7 @@ async fn answer<P: Protocol>(
     };
     let (request, form) = decoded?;
     model.metrics.decode.observe(started.elapsed().as_secs_f64());
-    let response = service.infer(model, request, Some(deadline.at.into_std())).await?;
+    let response = service.infer(model, request, Some(record.deadline.at.into_std())).await?;
     let rows = response.outputs.first().and_then(|output| output.shape().first().copied()).unwrap_or(1);
     let started = Instant::now();
     let answer = match protocol.encoded_bytes(&response, &form) {
@@ -122,6 +123,7 @@ struct Record {
     metrics: Arc<ModelMetrics>,
     deadline: Deadline,
     started: Instant,
+    has_body: bool,
     finished: bool,
     _in_flight: InFlight,
 }
@@ -129,7 +131,14 @@ struct Record {
 impl Record {
     fn new(metrics: &Arc<ModelMetrics>, deadline: Deadline) -> Self {
         let _in_flight = metrics.enter();
-        Self { metrics: Arc::clone(metrics), deadline, started: Instant::now(), finished: false, _in_flight }
+        Self {
+            metrics: Arc::clone(metrics),
+            deadline,
+            started: Instant::now(),
+            has_body: false,
+            finished: false,
+            _in_flight,
+        }
     }
 
     fn finish<T>(&mut self, outcome: &Result<T>) {
@@ -148,11 +157,13 @@ impl Drop for Record {
         }
         // The handler panicked, or else its future was dropped: the deadline passed, or the client left.
         self.metrics.latency.observe(self.started.elapsed().as_secs_f64());
-        self.metrics.count_error(match () {
-            () if std::thread::panicking() => rendering(ErrorKind::Internal).code,
-            () if TokioInstant::now() >= self.deadline.at => rendering(ErrorKind::DeadlineExceeded).code,
-            () => "cancelled",
-        });
+        let kind = match self.has_body {
+            _ if std::thread::panicking() => Some(ErrorKind::Internal),
+            _ if TokioInstant::now() < self.deadline.at => None,
+            true => Some(ErrorKind::DeadlineExceeded),
+            false => Some(ErrorKind::RequestTimeout),
+        };
+        self.metrics.count_error(kind.map_or("cancelled", |kind| rendering(kind).code));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What handlers share.
 
 use std::{
-    collections::HashMap,
+    iter,
     ops::Deref,
     sync::{Arc, OnceLock},
 };
@@ -9,7 +9,6 @@ use std::{
 use crate::{
     api::http::native::encode::Encoder,
     config::ServerConfig,
-    model::name::{ModelName, ModelVersion},
     serving::{served_model::ServedModel, service::InferenceService},
 };
 
@@ -24,15 +23,15 @@ pub struct AppState {
     pub service: Arc<InferenceService>,
     /// The settings.
     pub config: Arc<ServerConfig>,
-    encoders: HashMap<(ModelName, ModelVersion), OnceLock<Encoder>>,
+    /// By the models' index.
+    encoders: Vec<OnceLock<Encoder>>,
 }
 
 impl App {
     /// Makes the state; encoders are made when a model is first asked.
     pub fn new(service: Arc<InferenceService>, config: Arc<ServerConfig>) -> Self {
-        let models = service.registry().entries();
-        let keys = models.flat_map(|(name, entry)| entry.versions().map(|(version, _)| (name.clone(), version)));
-        let encoders = keys.map(|key| (key, OnceLock::new())).collect();
+        let versions = service.registry().entries().map(|(_, entry)| entry.versions().count()).sum();
+        let encoders = iter::repeat_with(OnceLock::new).take(versions).collect();
         Self(Arc::new(AppState { service, config, encoders }))
     }
 }
@@ -41,7 +40,7 @@ impl AppState {
     /// Calls `encode` with the model's encoder.
     pub fn with_encoder<T>(&self, model: &ServedModel, encode: impl FnOnce(&Encoder) -> T) -> T {
         let make = || Encoder::new(Arc::clone(&model.schema), &model.name, model.version);
-        match self.encoders.get(&(model.name.clone(), model.version)) {
+        match self.encoders.get(model.index) {
             Some(slot) => encode(slot.get_or_init(make)),
             // Every version that can be found was there when the state was made; a new one would be served all the same.
             None => encode(&make()),

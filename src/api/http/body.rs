@@ -2,7 +2,8 @@
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderMap, header},
+    extract::Request,
+    http::header,
 };
 use bytes::BytesMut;
 use http_body_util::BodyExt;
@@ -16,23 +17,45 @@ use crate::{
 /// After so many bytes, which take less than half a millisecond to decompress, reading a body lets others have their turn.
 const TURN_BYTES: usize = 256 * 1024;
 
-/// Reads the whole body.
-///
-/// # Errors
-/// `PayloadTooLarge` over the limit, `RequestTimeout` where it did not arrive by the deadline, `InvalidArgument` where it
-/// breaks off or is not what its `content-encoding` says.
-pub async fn read(headers: &HeaderMap, body: Body, max_body_bytes: usize, deadline: Deadline) -> Result<Bytes> {
-    let declared = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-    if declared.is_some_and(|length| length > max_body_bytes) {
-        return Err(refuse_declared(headers, body, max_body_bytes, declared.unwrap_or_default(), deadline).await);
+/// A body that is still to be read, without the rest of its request, which would only be carried about.
+#[derive(Debug)]
+pub struct UnreadBody {
+    body: Body,
+    /// Whether the client waits for word before it sends the body.
+    asks_first: bool,
+}
+
+impl UnreadBody {
+    /// Takes the body of a request.
+    pub fn of(request: Request) -> Self {
+        let asks_first = request.headers().contains_key(header::EXPECT);
+        Self { body: request.into_body(), asks_first }
     }
-    // A timer is set only if the body is not there yet.
-    match tokio::time::timeout_at(deadline.at, collect(body, max_body_bytes, declared)).await {
-        Ok(collected) => collected,
-        Err(_elapsed) => Err(Error::new(
-            ErrorKind::RequestTimeout,
-            format!("the request body did not arrive within {:?}", deadline.allowed),
-        )),
+
+    /// Reads the whole body. What did not arrive by the deadline is the deadline layer's to refuse.
+    ///
+    /// # Errors
+    /// `PayloadTooLarge` over the limit, `InvalidArgument` where it breaks off or is not what its `content-encoding` says.
+    pub async fn read(self, max_body_bytes: usize, deadline: Deadline) -> Result<Bytes> {
+        let declared = self.body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        match declared.filter(|length| *length > max_body_bytes) {
+            None => collect(self.body, max_body_bytes, declared).await,
+            Some(declared) => Err(Box::pin(self.refuse(max_body_bytes, declared, deadline)).await),
+        }
+    }
+
+    /// Lets a client that is already sending finish, as far as the same limit again, so that it reads the answer instead
+    /// of a reset connection. One that asked first (`expect: 100-continue`) is answered at once.
+    async fn refuse(mut self, max_body_bytes: usize, declared: usize, deadline: Deadline) -> Error {
+        let mut left = if self.asks_first { 0 } else { max_body_bytes };
+        let drain = async {
+            while left > 0 {
+                let Some(Ok(frame)) = self.body.frame().await else { return };
+                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            }
+        };
+        let _gave_up = tokio::time::timeout_at(deadline.at, drain).await;
+        too_large(max_body_bytes, Some(declared))
     }
 }
 
@@ -86,26 +109,6 @@ fn join(pieces: Vec<Bytes>, length: usize) -> Bytes {
     whole.freeze()
 }
 
-/// Lets a client that is already sending finish, as far as the same limit again, so that it reads the answer instead of
-/// a reset connection. One that asked first (`expect: 100-continue`) is answered at once.
-async fn refuse_declared(
-    headers: &HeaderMap,
-    mut body: Body,
-    max_body_bytes: usize,
-    declared: usize,
-    deadline: Deadline,
-) -> Error {
-    let mut left = if headers.contains_key(header::EXPECT) { 0 } else { max_body_bytes };
-    let drain = async {
-        while left > 0 {
-            let Some(Ok(frame)) = body.frame().await else { return };
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-        }
-    };
-    let _gave_up = tokio::time::timeout_at(deadline.at, drain).await;
-    too_large(max_body_bytes, Some(declared))
-}
-
 fn too_large(max_body_bytes: usize, declared: Option<usize>) -> Error {
     let came = declared.map_or_else(String::new, |declared| format!(", but the body has {declared}"));
     Error::new(
@@ -137,8 +140,7 @@ mod tests {
     async fn read_counting_turns(frames: Vec<Bytes>) -> (Bytes, usize) {
         let body = Body::from_stream(stream::iter(frames.into_iter().map(Ok::<_, Infallible>)));
         let deadline = Deadline { at: Instant::now() + Duration::from_secs(60), allowed: Duration::from_secs(60) };
-        let headers = HeaderMap::new();
-        let mut reading = pin!(read(&headers, body, usize::MAX, deadline));
+        let mut reading = pin!(UnreadBody::of(Request::new(body)).read(usize::MAX, deadline));
         let mut turns = 0;
         let read = poll_fn(|context| {
             turns += 1;

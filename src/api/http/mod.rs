@@ -2,10 +2,14 @@
 
 pub mod app;
 pub mod body;
+pub mod call;
+pub mod connection;
 pub mod layers;
 pub mod native;
 pub mod openapi;
+pub mod request_id;
 pub mod router;
+pub mod routes;
 pub mod stall;
 pub mod unread;
 pub mod url_path;

@@ -1,14 +1,15 @@
 //! All routes and all layers of the HTTP server.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::Request,
     http::{HeaderName, HeaderValue, Method, header},
+    response::Response,
     routing::{get, post},
 };
-use tower::ServiceBuilder;
+use hyper::{Request, body::Incoming};
+use tower::{Service, ServiceBuilder};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
@@ -16,60 +17,87 @@ use crate::{
         error::ErrorResponse,
         http::{
             app::App,
+            call::X_REQUEST_TIMEOUT_MS,
+            connection::Activity,
             layers::{
-                access_log::{self, SpanLayer},
-                around::around,
+                access_log::SpanLayer,
+                calls::CallLayer,
                 codings::CodingsLayer,
-                deadline::{DeadlineLayer, X_REQUEST_TIMEOUT_MS},
-                errors, http_metrics,
+                deadline::{ConnectionTimer, DeadlineLayer},
                 panics::PanicLayer,
-                request_id::{self, X_REQUEST_ID},
             },
             native::{health, metrics, models, predict, welcome},
             openapi,
+            request_id::X_REQUEST_ID,
+            routes::{RouteTable, Routes},
         },
     },
     config::ServerConfig,
-    error::Error,
+    error::{Error, Result},
     serving::service::InferenceService,
 };
 
-/// Makes the HTTP application.
-pub fn router(service: &Arc<InferenceService>, config: &Arc<ServerConfig>) -> Router {
-    let app = App::new(Arc::clone(service), Arc::clone(config));
-    let routes = Router::new()
-        .route("/", get(welcome::welcome))
-        .route("/predict", post(predict::default_model))
-        .route("/models", get(models::list))
-        .route("/models/{model}", get(models::one))
-        .route("/models/{model}/predict", post(predict::model))
-        .route("/models/{model}/versions/{version}/predict", post(predict::version))
-        .route("/health", get(health::health))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(metrics::metrics))
-        .fallback(no_such_path)
-        .with_state(app)
-        .merge(openapi::routes(service));
-    layered(routes, service, config)
+/// The HTTP application: what the connections share.
+#[derive(Debug)]
+pub struct Http {
+    router: Router,
+    routes: Arc<RouteTable>,
+    service: Arc<InferenceService>,
+    cors: Option<CorsLayer>,
+    request_timeout: Duration,
 }
 
-/// Puts the layers around the routes; a request passes them from the first to the last.
-fn layered(routes: Router, service: &Arc<InferenceService>, config: &Arc<ServerConfig>) -> Router {
-    let metrics = Arc::clone(service.metrics());
-    let see = move |request: &mut Request| http_metrics::see(&metrics, request);
-    routes.layer(
+impl Http {
+    /// Makes the application.
+    ///
+    /// # Errors
+    /// `Internal` where a route is wrong.
+    pub fn new(service: &Arc<InferenceService>, config: &Arc<ServerConfig>) -> Result<Self> {
+        let app = App::new(Arc::clone(service), Arc::clone(config));
+        let routes = Routes::new()
+            .route("/", get(welcome::welcome))
+            .route("/predict", post(predict::default_model))
+            .route("/models", get(models::list))
+            .route("/models/{model}", get(models::one))
+            .route("/models/{model}/predict", post(predict::model))
+            .route("/models/{model}/versions/{version}/predict", post(predict::version))
+            .route("/health", get(health::health))
+            .route("/health/live", get(health::live))
+            .route("/health/ready", get(health::ready))
+            .route("/metrics", get(metrics::metrics))
+            .with_state(app)
+            .merge(openapi::routes(service));
+        let (router, routes) = routes.finish(service.metrics())?;
+        Ok(Self {
+            router: router.fallback(no_such_path),
+            routes: Arc::new(routes),
+            service: Arc::clone(service),
+            cors: cors(config),
+            request_timeout: config.limits.request_timeout,
+        })
+    }
+
+    /// Puts the layers around the routes, for one connection; a request passes them from the first to the last.
+    pub fn service(
+        &self,
+        timer: ConnectionTimer,
+        activity: Arc<Activity>,
+    ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Send + use<> {
+        let calls = CallLayer {
+            routes: Arc::clone(&self.routes),
+            limit: self.request_timeout,
+            service: Arc::clone(&self.service),
+            activity: Arc::clone(&activity),
+        };
         ServiceBuilder::new()
-            .layer(around(request_id::give, request_id::give_back))
-            .layer(around(access_log::see, access_log::write))
+            .layer(calls)
             .layer(SpanLayer)
-            .layer(around(see, http_metrics::count))
-            .layer(around(errors::see, errors::describe))
             .layer(PanicLayer)
-            .option_layer(cors(config))
-            .layer(DeadlineLayer { limit: config.limits.request_timeout })
-            .layer(CodingsLayer),
-    )
+            .option_layer(self.cors.clone())
+            .layer(DeadlineLayer { timer, activity })
+            .layer(CodingsLayer)
+            .service(self.router.clone())
+    }
 }
 
 fn cors(config: &ServerConfig) -> Option<CorsLayer> {
@@ -87,7 +115,7 @@ fn cors(config: &ServerConfig) -> Option<CorsLayer> {
     )
 }
 
-async fn no_such_path(request: Request) -> ErrorResponse {
+async fn no_such_path(request: axum::extract::Request) -> ErrorResponse {
     let (method, path) = (request.method(), request.uri().path());
     Error::not_found(format!("there is nothing at {method} {path}; see / and /docs")).into()
 }

@@ -3,14 +3,17 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
+
+use crate::api::http::connection::Activity;
 
 /// A stream whose writes fail once none of them has made progress for `patience`. Without that, a client that does not
 /// read would hold its connection, and the answer's memory, for ever.
@@ -18,20 +21,23 @@ use tokio::{
 pub struct StallGuard<S> {
     stream: S,
     patience: Duration,
+    activity: Arc<Activity>,
     // Set only while a write is waiting, which most never are; it costs nothing otherwise.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> StallGuard<S> {
-    /// Guards the writes of a stream.
-    pub fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, timer: None }
+    /// Guards the writes of a connection's stream.
+    pub fn new(stream: S, patience: Duration, activity: Arc<Activity>) -> Self {
+        Self { stream, patience, activity, timer: None }
     }
 
     /// Passes a write's outcome on; one that waits is given an end.
     fn limited<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.timer = None;
+            if self.timer.take().is_some() {
+                self.activity.wrote(Instant::now().into_std());
+            }
             return written;
         }
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.patience)));

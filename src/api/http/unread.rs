@@ -2,39 +2,26 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use axum::body::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-/// A request's body that leaves word when it has been read to its end.
+use crate::api::http::connection::Activity;
+
+/// A request's body that tells its connection when it has been read to its end.
 #[derive(Debug)]
 pub struct WatchedBody {
     body: Incoming,
-    read: Arc<AtomicBool>,
+    activity: Arc<Activity>,
 }
-
-/// Tells whether a [`WatchedBody`] has been read to its end, also when it is gone.
-#[derive(Debug)]
-pub struct BodyWatch(Arc<AtomicBool>);
 
 impl WatchedBody {
-    /// Takes a body, and returns it with its watch.
-    pub fn new(body: Incoming) -> (Self, BodyWatch) {
-        let read = Arc::new(AtomicBool::new(body.is_end_stream()));
-        (Self { body, read: Arc::clone(&read) }, BodyWatch(read))
-    }
-}
-
-impl BodyWatch {
-    /// Tells whether nothing of the body is left to read.
-    pub fn is_read(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// Takes a body, and the connection that it comes by.
+    pub fn new(body: Incoming, activity: Arc<Activity>) -> Self {
+        Self { body, activity }
     }
 }
 
@@ -47,7 +34,7 @@ impl Body for WatchedBody {
         let polled = Pin::new(&mut this.body).poll_frame(context);
         // A chunked body says only by having no more frames that it has ended.
         if matches!(polled, Poll::Ready(None)) || this.body.is_end_stream() {
-            this.read.store(true, Ordering::Release);
+            this.activity.body_read();
         }
         polled
     }

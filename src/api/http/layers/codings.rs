@@ -16,8 +16,9 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
-use tower::{Layer, Service, ServiceBuilder, util::BoxCloneSyncService};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt as _};
 use tower_http::{
     compression::{CompressionLayer, predicate::SizeAbove},
     decompression::{DecompressionBody, RequestDecompressionLayer},
@@ -35,51 +36,58 @@ const KNOWN_CODINGS: [(&str, &str); 5] =
 #[derive(Clone, Copy, Debug)]
 pub struct CodingsLayer;
 
-impl<S> Layer<S> for CodingsLayer
-where
-    S: Service<Request, Response = Response> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-{
+impl<S> Layer<S> for CodingsLayer {
     type Service = Codings<S>;
 
     fn layer(&self, plain: S) -> Codings<S> {
-        let coded = ServiceBuilder::new()
-            .map_response(IntoResponse::into_response)
-            .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES)))
-            .layer(RequestDecompressionLayer::new())
-            .map_request(|request: http::Request<DecompressionBody<Body>>| request.map(Body::new))
-            .service(plain.clone());
-        Codings { coded: BoxCloneSyncService::new(coded), plain }
+        Codings { plain }
     }
 }
 
 /// The service of [`CodingsLayer`].
 #[derive(Clone, Debug)]
-pub struct Codings<S: Service<Request>> {
+pub struct Codings<S> {
     plain: S,
-    coded: BoxCloneSyncService<Request, Response, S::Error>,
 }
 
-impl<S: Service<Request, Response = Response>> Service<Request> for Codings<S> {
+impl<S> Service<Request> for Codings<S>
+where
+    S: Service<Request, Response = Response> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+{
     type Response = Response;
     type Error = S::Error;
-    type Future = EitherWay<S::Future, <BoxCloneSyncService<Request, Response, S::Error> as Service<Request>>::Future>;
+    type Future = EitherWay<S::Future, BoxFuture<'static, Result<Response, S::Error>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        match self.coded.poll_ready(context) {
-            Poll::Ready(Ok(())) => self.plain.poll_ready(context),
-            other => other,
-        }
+        self.plain.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         normalise(request.headers_mut());
         let headers = request.headers();
         match headers.contains_key(header::ACCEPT_ENCODING) || headers.contains_key(header::CONTENT_ENCODING) {
-            true => EitherWay::Coded { response: self.coded.call(request) },
+            true => EitherWay::Coded { response: coded(self.plain.clone(), request) },
             false => EitherWay::Plain { response: self.plain.call(request) },
         }
     }
+}
+
+/// Answers a request through tower-http's layers.
+fn coded<S>(plain: S, request: Request) -> BoxFuture<'static, Result<Response, S::Error>>
+where
+    S: Service<Request, Response = Response> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+{
+    let coded = ServiceBuilder::new()
+        .map_response(IntoResponse::into_response)
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES)))
+        .layer(RequestDecompressionLayer::new())
+        .map_request(|request: http::Request<DecompressionBody<Body>>| request.map(Body::new))
+        .service(plain);
+    Box::pin(coded.oneshot(request))
 }
 
 /// Writes a known content coding as tower-http knows it: the names have no case, and `x-gzip` means `gzip` (RFC 9110,

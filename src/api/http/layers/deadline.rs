@@ -11,7 +11,6 @@ use std::{
 
 use axum::{
     extract::Request,
-    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use pin_project_lite::pin_project;
@@ -19,36 +18,30 @@ use tokio::time::{Instant, Sleep};
 use tower::{Layer, Service};
 
 use crate::{
-    api::{error::ErrorResponse, prediction::Deadline},
-    error::{Error, ErrorKind, Result},
+    api::{
+        error::ErrorResponse,
+        http::{call::Call, connection::Activity},
+        prediction::Deadline,
+    },
+    error::{Error, ErrorKind},
 };
 
-/// The header by which a client asks for less time.
-pub const X_REQUEST_TIMEOUT_MS: &str = "x-request-timeout-ms";
-
-impl Deadline {
-    /// Returns the deadline that the layer has set.
-    ///
-    /// # Errors
-    /// `Internal` where the layer is missing.
-    pub fn of(request: &Request) -> Result<Self> {
-        let deadline = request.extensions().get().copied();
-        deadline.ok_or_else(|| Error::internal("the deadline layer is missing"))
-    }
-}
-
-/// Sets the deadline and answers 504 when it passes; the handler's future is dropped then, which cancels the request.
-#[derive(Clone, Copy, Debug)]
+/// Answers 504 when a call's deadline passes; the handler's future is dropped then, which cancels the request.
+///
+/// If the request's own body is what did not arrive, the answer is 408.
+#[derive(Clone, Debug)]
 pub struct DeadlineLayer {
-    /// The most time a request may have.
-    pub limit: Duration,
+    /// The timer of the requests of this connection.
+    pub timer: ConnectionTimer,
+    /// The connection.
+    pub activity: Arc<Activity>,
 }
 
 impl<S> Layer<S> for DeadlineLayer {
     type Service = Deadlines<S>;
 
     fn layer(&self, inner: S) -> Deadlines<S> {
-        Deadlines { inner, limit: self.limit }
+        Deadlines { inner, shared: self.clone() }
     }
 }
 
@@ -56,7 +49,7 @@ impl<S> Layer<S> for DeadlineLayer {
 #[derive(Clone, Debug)]
 pub struct Deadlines<S> {
     inner: S,
-    limit: Duration,
+    shared: DeadlineLayer,
 }
 
 impl<S: Service<Request, Response = Response>> Service<Request> for Deadlines<S> {
@@ -68,15 +61,11 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Deadlines<S>
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request) -> InTime<S::Future> {
-        let allowed = match allowed(request.headers(), self.limit) {
-            Ok(allowed) => allowed,
-            Err(error) => return InTime::Refused { error: Some(error) },
-        };
-        let deadline = Deadline { at: Instant::now() + allowed, allowed };
-        let timer = request.extensions_mut().remove().unwrap_or_else(|| ConnectionTimer::new(allowed));
-        request.extensions_mut().insert(deadline);
-        InTime::Asked { answer: self.inner.call(request), timer, deadline }
+    fn call(&mut self, request: Request) -> InTime<S::Future> {
+        match Call::of(&request).map_err(ErrorResponse::from).and_then(Call::deadline) {
+            Ok(deadline) => InTime::Asked { answer: self.inner.call(request), shared: self.shared.clone(), deadline },
+            Err(error) => InTime::Refused { error: Some(error) },
+        }
     }
 }
 
@@ -119,11 +108,11 @@ pin_project! {
         Asked {
             #[pin]
             answer: F,
-            timer: ConnectionTimer,
+            shared: DeadlineLayer,
             deadline: Deadline,
         },
         /// The header was wrong.
-        Refused { error: Option<Error> },
+        Refused { error: Option<ErrorResponse> },
     }
 }
 
@@ -132,28 +121,22 @@ impl<F: Future<Output = Result<Response, E>>, E> Future for InTime<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let error = match self.project() {
-            InTimeProjection::Asked { answer, timer, deadline } => {
+            InTimeProjection::Asked { answer, shared, deadline } => {
                 if let Poll::Ready(answer) = answer.poll(context) {
                     return Poll::Ready(answer);
                 }
-                ready!(timer.poll_until(deadline.at, context));
+                ready!(shared.timer.poll_until(deadline.at, context));
                 let allowed = deadline.allowed;
-                Error::new(ErrorKind::DeadlineExceeded, format!("there was no answer within {allowed:?}"))
+                let (kind, what) = match shared.activity.has_body() {
+                    true => (ErrorKind::DeadlineExceeded, "there was no answer"),
+                    false => (ErrorKind::RequestTimeout, "the request body did not arrive"),
+                };
+                Error::new(kind, format!("{what} within {allowed:?}")).into()
             }
-            InTimeProjection::Refused { error } => error.take().unwrap_or_else(|| Error::internal("polled again")),
+            InTimeProjection::Refused { error } => {
+                error.take().unwrap_or_else(|| Error::internal("polled again").into())
+            }
         };
-        Poll::Ready(Ok(ErrorResponse::from(error).into_response()))
-    }
-}
-
-fn allowed(headers: &HeaderMap, limit: Duration) -> Result<Duration> {
-    let Some(value) = headers.get(X_REQUEST_TIMEOUT_MS) else { return Ok(limit) };
-    let milliseconds =
-        value.to_str().ok().and_then(|text| text.parse::<u64>().ok()).filter(|milliseconds| *milliseconds > 0);
-    match milliseconds {
-        Some(milliseconds) => Ok(Duration::from_millis(milliseconds).min(limit)),
-        None => Err(Error::invalid(format!(
-            "{X_REQUEST_TIMEOUT_MS}: expected a positive number of milliseconds, got {value:?}"
-        ))),
+        Poll::Ready(Ok(error.into_response()))
     }
 }

@@ -1,10 +1,12 @@
 //! `POST /predict` and its longer forms.
 
+use std::sync::Arc;
+
 use axum::{
     body::Bytes,
     extract::{Request, State},
     http::{HeaderValue, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use jiff::Timestamp;
 
@@ -13,8 +15,8 @@ use crate::{
         error::ErrorResponse,
         http::{
             app::App,
-            body,
-            layers::access_log::AnsweredBy,
+            body::UnreadBody,
+            call::Call,
             native::decode::{Decoded, Form, decode},
             url_path::UrlPath,
         },
@@ -30,44 +32,67 @@ use crate::{
 const BYTES_PER_VALUE: usize = 10;
 
 /// `POST /predict`
-pub async fn default_model(State(app): State<App>, request: Request) -> Result<Response, ErrorResponse> {
-    predict(app, None, None, request).await
+pub fn default_model(
+    State(app): State<App>,
+    request: Request,
+) -> impl Future<Output = Result<Response, ErrorResponse>> + Send {
+    predict(app, None, None, request)
 }
 
 /// `POST /models/{model}/predict`
-pub async fn model(
+pub fn model(
     State(app): State<App>,
     UrlPath(model): UrlPath<String>,
     request: Request,
-) -> Result<Response, ErrorResponse> {
-    predict(app, Some(&model), None, request).await
+) -> impl Future<Output = Result<Response, ErrorResponse>> + Send {
+    predict(app, Some(&model), None, request)
 }
 
 /// `POST /models/{model}/versions/{version}/predict`
-pub async fn version(
+pub fn version(
     State(app): State<App>,
     UrlPath((model, version)): UrlPath<(String, String)>,
     request: Request,
-) -> Result<Response, ErrorResponse> {
-    predict(app, Some(&model), Some(&version), request).await
+) -> impl Future<Output = Result<Response, ErrorResponse>> + Send {
+    predict(app, Some(&model), Some(&version), request)
 }
 
-async fn predict(
+/// Begins before the future is polled, so that the request's head, which is large, is neither moved into it nor kept.
+fn predict(
     app: App,
     model: Option<&str>,
     version: Option<&str>,
     request: Request,
-) -> Result<Response, ErrorResponse> {
+) -> impl Future<Output = Result<Response, ErrorResponse>> + Send + use<> {
+    let begun = begin(&app, model, version, request);
+    async move {
+        let (model, deadline, body) = begun?;
+        answer(app, &model, deadline, body).await
+    }
+}
+
+fn begin(
+    app: &App,
+    model: Option<&str>,
+    version: Option<&str>,
+    request: Request,
+) -> Result<(Arc<ServedModel>, Deadline, UnreadBody), ErrorResponse> {
     let model = app.service.find(model, version)?;
-    let deadline = Deadline::of(&request)?;
-    let (head, body) = request.into_parts();
-    let body = body::read(&head.headers, body, app.config.limits.max_body_bytes, deadline);
-    let outcome = prediction::predict(&app.service, &model, deadline, Native(app.clone()), body).await;
-    let mut response = match outcome {
-        Ok(json) => ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response(),
-        Err(error) => ErrorResponse::from(error).into_response(),
-    };
-    response.extensions_mut().insert(AnsweredBy(model.name.clone(), model.version));
+    let call = Call::of(&request)?;
+    call.answer_by(&model);
+    Ok((model, call.deadline()?, UnreadBody::of(request)))
+}
+
+async fn answer(
+    app: App,
+    model: &Arc<ServedModel>,
+    deadline: Deadline,
+    body: UnreadBody,
+) -> Result<Response, ErrorResponse> {
+    let read = || body.read(app.config.limits.max_body_bytes, deadline);
+    let json = prediction::predict(&app.service, model, deadline, Native(app.clone()), read).await?;
+    let mut response = Response::new(json.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
 

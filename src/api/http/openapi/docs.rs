@@ -9,7 +9,6 @@ use std::{
 };
 
 use axum::{
-    Router,
     body::Bytes,
     http::{HeaderMap, HeaderValue, header},
     response::{Html, IntoResponse, Redirect, Response},
@@ -19,7 +18,10 @@ use flate2::read::GzDecoder;
 use utoipa_swagger_ui::Config;
 
 use crate::{
-    api::{error::ErrorResponse, http::url_path::UrlPath},
+    api::{
+        error::ErrorResponse,
+        http::{routes::Routes, url_path::UrlPath},
+    },
     error::{Error, Result},
 };
 
@@ -38,8 +40,8 @@ const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("max-age=3600");
 const ASSETS: [&str; 2] = ["swagger-ui.css", "swagger-ui-bundle.js"];
 
 /// Makes the routes of the page and its files.
-pub(super) fn docs_routes() -> Router {
-    Router::new()
+pub(super) fn docs_routes() -> Routes {
+    Routes::new()
         .route("/docs", get(page))
         .route("/docs/", get(async || Redirect::permanent("../docs")))
         .route("/docs/start.js", get(start_script))

@@ -18,16 +18,19 @@ mod tests;
 
 use std::sync::Arc;
 
-use axum::{Router, routing::get};
+use axum::routing::get;
 
 use crate::{
-    api::http::openapi::{docs::docs_routes, served::ServedDocument},
+    api::http::{
+        openapi::{docs::docs_routes, served::ServedDocument},
+        routes::Routes,
+    },
     serving::service::InferenceService,
 };
 
 /// Makes the routes of the document and of the page.
-pub fn routes(service: &Arc<InferenceService>) -> Router {
-    let document = Router::new()
+pub fn routes(service: &Arc<InferenceService>) -> Routes {
+    let document = Routes::new()
         .route("/openapi.json", get(served::openapi_json))
         .with_state(Arc::new(ServedDocument::new(service)));
     document.merge(docs_routes())

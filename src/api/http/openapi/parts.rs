@@ -12,7 +12,7 @@ use utoipa::openapi::{
 use crate::{
     api::{
         error::{code_of_status, rendering},
-        http::layers::{deadline::X_REQUEST_TIMEOUT_MS, request_id::X_REQUEST_ID},
+        http::{call::X_REQUEST_TIMEOUT_MS, request_id::X_REQUEST_ID},
     },
     error::ErrorKind,
     model::name::{ModelName, ModelVersion},
