@@ -23,7 +23,7 @@ use crate::{
     batching::{
         lane::dropped_reply,
         policy::{Decision, Limits},
-        queue::{Entry, Reply, RequestQueue},
+        queue::{Entry, QueueLimits, Reply, RequestQueue},
         run::Runner,
     },
     engine::Session,
@@ -46,8 +46,8 @@ struct State {
 
 impl InlineLane {
     /// Makes a lane over idle sessions. The queue delay of the limits does not apply: nothing ever waits for company.
-    pub fn new(sessions: Vec<Box<dyn Session>>, max_queue_size: usize, limits: Limits, runner: Runner) -> Self {
-        let state = State { queue: RequestQueue::new(max_queue_size), idle: sessions };
+    pub fn new(sessions: Vec<Box<dyn Session>>, queue: QueueLimits, limits: Limits, runner: Runner) -> Self {
+        let state = State { queue: RequestQueue::new(queue, sessions.len()), idle: sessions };
         let limits = Limits { max_queue_delay: Duration::ZERO, ..limits };
         Self { state: Mutex::new(state), runner, limits }
     }
@@ -60,7 +60,7 @@ impl InlineLane {
     /// Queues a request at once; the future waits for its answer, and runs whatever is queued if a session is idle.
     ///
     /// # Errors
-    /// `Overloaded` where the queue is full; otherwise what the run gave.
+    /// `Overloaded` where the queue is full or the wait too long; otherwise what the run gave.
     pub fn run(
         &self,
         entry: Entry,
@@ -167,8 +167,10 @@ impl Turn<'_> {
             self.lane.note(&state, 0);
             batch
         };
-        self.lane.runner.run_batch(&mut **session, batch, now);
+        let requests = batch.len();
+        let taken = self.lane.runner.run_batch(&mut **session, batch, now);
         let mut state = self.lane.lock();
+        state.queue.note_run(requests, taken);
         if state.queue.is_empty() {
             state.idle.extend(self.session.take());
         }

@@ -10,7 +10,7 @@ use crate::{
         batch::{join, split},
         inline::InlineLane,
         policy::Limits,
-        queue::Entry,
+        queue::{Entry, QueueLimits},
         run::Runner,
         worker::WorkerLane,
     },
@@ -48,8 +48,8 @@ pub struct LaneSettings {
     pub batched: bool,
     /// What goes into one run.
     pub limits: Limits,
-    /// The most requests that wait.
-    pub max_queue_size: usize,
+    /// How many requests may wait, and for how long.
+    pub queue: QueueLimits,
 }
 
 /// The way to a model's sessions.
@@ -75,11 +75,11 @@ impl Lane {
         settings: LaneSettings,
         metrics: Arc<ModelMetrics>,
     ) -> Result<Self> {
-        let LaneSettings { kind, limits, max_queue_size, .. } = settings;
+        let LaneSettings { kind, limits, queue, .. } = settings;
         let (instances, runner) = (sessions.len(), Runner::new(metrics));
         let way = match kind {
-            LaneKind::Inline => Way::Inline(InlineLane::new(sessions, max_queue_size, limits, runner)),
-            LaneKind::Worker => Way::Worker(WorkerLane::start(model, sessions, max_queue_size, limits, runner)?),
+            LaneKind::Inline => Way::Inline(InlineLane::new(sessions, queue, limits, runner)),
+            LaneKind::Worker => Way::Worker(WorkerLane::start(model, sessions, queue, limits, runner)?),
         };
         Ok(Self { way, settings, instances })
     }
@@ -88,7 +88,7 @@ impl Lane {
     /// together again. Dropping the future cancels the request.
     ///
     /// # Errors
-    /// `Overloaded` at once where the queue is full; otherwise what the run gave.
+    /// `Overloaded` at once where the queue is full or the wait too long; otherwise what the run gave.
     pub fn run(
         &self,
         request: ValidRequest,
@@ -110,7 +110,7 @@ impl Lane {
         let mut parts = VecDeque::from(split(&request, max_rows)?);
         let mut answers = Vec::with_capacity(parts.len());
         // Few at a time, so that one large request neither fills the queue nor keeps the others from their turns.
-        let at_once = self.instances.min(self.settings.max_queue_size);
+        let at_once = self.instances.min(self.settings.queue.max_queue_size);
         while !parts.is_empty() {
             let begun = !answers.is_empty();
             let window = parts.drain(..parts.len().min(at_once)).map(|part| self.run_whole(part, deadline, begun));

@@ -4,7 +4,7 @@ use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -43,7 +43,9 @@ impl Runner {
     ///
     /// If a batch of several fails, its requests are run again one by one, so that only the culprit gets the error. If it
     /// panics, all of them get the error, and nothing is run any more: a session that panicked can give anything.
-    pub fn run_batch(&self, session: &mut dyn Session, batch: Vec<Entry>, now: Instant) {
+    ///
+    /// Returns the time since `now`.
+    pub fn run_batch(&self, session: &mut dyn Session, batch: Vec<Entry>, now: Instant) -> Duration {
         for entry in &batch {
             self.metrics.queue.observe(now.saturating_duration_since(entry.queued_at).as_secs_f64());
         }
@@ -56,6 +58,7 @@ impl Runner {
                 batch.into_iter().for_each(refuse);
             }
         }
+        now.elapsed()
     }
 
     fn run_living(&self, session: &mut dyn Session, mut batch: Vec<Entry>, now: Instant) {

@@ -11,6 +11,7 @@ use crate::{
     batching::{
         lane::{Lane, LaneKind, LaneSettings},
         policy::Limits,
+        queue::QueueLimits,
     },
     engine::{Session, Terminate},
     error::Result,
@@ -76,11 +77,19 @@ pub(super) struct Setting {
     pub(super) max_batch_rows: usize,
     pub(super) max_queue_delay: Duration,
     pub(super) max_queue_size: usize,
+    pub(super) max_queue_wait: Duration,
 }
 
 impl Setting {
     pub(super) fn of(kind: LaneKind) -> Self {
-        Self { kind, instances: 1, max_batch_rows: 8, max_queue_delay: Duration::ZERO, max_queue_size: 1024 }
+        Self {
+            kind,
+            instances: 1,
+            max_batch_rows: 8,
+            max_queue_delay: Duration::ZERO,
+            max_queue_size: 1024,
+            max_queue_wait: Duration::ZERO,
+        }
     }
 
     pub(super) fn start(self) -> TestLane {
@@ -89,7 +98,7 @@ impl Setting {
 
     /// Starts a lane whose runs call `before` with their values first.
     pub(super) fn start_with(self, before: impl Fn(&[f32]) -> Result<()> + Send + Sync + 'static) -> TestLane {
-        let Self { kind, instances, max_batch_rows, max_queue_delay, max_queue_size } = self;
+        let Self { kind, instances, max_batch_rows, max_queue_delay, max_queue_size, max_queue_wait } = self;
         let runs = Arc::new(Mutex::new(Vec::new()));
         let before = {
             let runs = Arc::clone(&runs);
@@ -103,7 +112,8 @@ impl Setting {
             Box::new(Echo { signature: signature(), before }) as Box<dyn Session>
         };
         let limits = Limits { max_batch_rows, max_queue_delay };
-        let settings = LaneSettings { kind, batched: true, limits, max_queue_size };
+        let queue = QueueLimits { max_queue_size, max_queue_wait };
+        let settings = LaneSettings { kind, batched: true, limits, queue };
         let metrics = Metrics::new("test").unwrap();
         let metrics = metrics.model(&Loaded {
             name: &"echo".parse().unwrap(),

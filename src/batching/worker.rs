@@ -15,7 +15,7 @@ use crate::{
     batching::{
         lane::dropped_reply,
         policy::{Decision, Limits},
-        queue::{Entry, Reply, RequestQueue},
+        queue::{Entry, QueueLimits, Reply, RequestQueue},
         run::Runner,
         ticket::Ticket,
     },
@@ -54,11 +54,11 @@ impl WorkerLane {
     pub fn start(
         model: &str,
         sessions: Vec<Box<dyn Session>>,
-        max_queue_size: usize,
+        queue: QueueLimits,
         limits: Limits,
         runner: Runner,
     ) -> Result<Self> {
-        let state = State { queue: RequestQueue::new(max_queue_size), closed: false };
+        let state = State { queue: RequestQueue::new(queue, sessions.len()), closed: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), runner, limits });
         let mut lane = Self { shared: Arc::clone(&shared), workers: Vec::new() };
         for session in sessions {
@@ -78,7 +78,7 @@ impl WorkerLane {
     /// reckoning, and ends the run that it is in if nobody else waits for that.
     ///
     /// # Errors
-    /// `Overloaded` where the queue is full; otherwise what the run gave.
+    /// `Overloaded` where the queue is full or the wait too long; otherwise what the run gave.
     pub fn run(
         &self,
         mut entry: Entry,
@@ -140,7 +140,9 @@ impl Shared {
 
     fn work(&self, mut session: Box<dyn Session>) {
         while let Some(batch) = self.next_batch() {
-            self.runner.run_batch(&mut *session, batch, Instant::now());
+            let requests = batch.len();
+            let taken = self.runner.run_batch(&mut *session, batch, Instant::now());
+            self.lock().queue.note_run(requests, taken);
         }
     }
 

@@ -77,6 +77,8 @@ pub struct BatchingSettings {
     pub max_queue_delay_microseconds: u64,
     /// The most requests that wait; one more is answered 429.
     pub max_queue_size: usize,
+    /// The longest that a request may expect to wait when many do (128); one more is answered 429. 0 is for ever.
+    pub max_queue_wait_milliseconds: u64,
 }
 
 /// Which lane a model's requests take.
@@ -115,7 +117,13 @@ impl LaneChoice {
 
 impl Default for BatchingSettings {
     fn default() -> Self {
-        Self { lane: LaneChoice::Auto, max_batch_size: 64, max_queue_delay_microseconds: 0, max_queue_size: 1024 }
+        Self {
+            lane: LaneChoice::Auto,
+            max_batch_size: 64,
+            max_queue_delay_microseconds: 0,
+            max_queue_size: 1024,
+            max_queue_wait_milliseconds: 500,
+        }
     }
 }
 
@@ -248,6 +256,7 @@ mod tests {
             max_batch_size = 8
             max_queue_delay_microseconds = 50
             max_queue_size = 16
+            max_queue_wait_milliseconds = 250
             [instances]
             count = 2
             intra_op_threads = 3
@@ -256,6 +265,7 @@ mod tests {
         .unwrap();
         assert_eq!(manifest.features.names.unwrap(), ["a", "b"]);
         assert_eq!(manifest.batching.max_queue_size, 16);
+        assert_eq!(manifest.batching.max_queue_wait_milliseconds, 250);
         assert_eq!(manifest.instances, InstanceSettings { count: 2, intra_op_threads: 3 });
     }
 

@@ -6,6 +6,7 @@ use crate::{
     batching::{
         lane::{LaneKind, LaneSettings},
         policy::Limits,
+        queue::QueueLimits,
     },
     model::manifest::{LaneChoice, Manifest},
     serving::probe::{Profile, Timing},
@@ -44,7 +45,11 @@ impl Plan {
         };
         let max_queue_delay = Duration::from_micros(manifest.batching.max_queue_delay_microseconds);
         let limits = Limits { max_batch_rows, max_queue_delay };
-        let lane = LaneSettings { kind, batched, limits, max_queue_size: manifest.batching.max_queue_size };
+        let queue = QueueLimits {
+            max_queue_size: manifest.batching.max_queue_size,
+            max_queue_wait: Duration::from_millis(manifest.batching.max_queue_wait_milliseconds),
+        };
+        let lane = LaneSettings { kind, batched, limits, queue };
         Self { lane, lane_reason, batching_reason }
     }
 }

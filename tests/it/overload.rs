@@ -147,6 +147,32 @@ async fn full_queue_is_429_at_once_with_retry_after() {
 }
 
 #[tokio::test]
+async fn queue_that_would_take_too_long_is_429_once_many_wait() {
+    let fake = fake("batching.max_queue_wait_milliseconds = 1").await;
+    // A run that takes longer than a 128th of that: it waits for other requests to be answered.
+    fake.control.close_gate();
+    let mut slow = fake.post_on_connection().await;
+    fake.until_running(1).await;
+    fake.control.open_gate();
+    assert_eq!(slow.answer().await.unwrap().unwrap().status, 200);
+    fake.control.close_gate();
+    let mut connections = vec![fake.post_on_connection().await];
+    fake.until_running(1).await;
+    for waiting in 1..=128 {
+        connections.push(fake.post_on_connection().await);
+        fake.until_queued(waiting).await;
+    }
+    let refused = fake.post().await;
+    assert!(refused.headers().contains_key("retry-after"));
+    let error = error_text(refused, 429).await;
+    assert!(error.contains("128 requests wait") && error.contains("max_queue_wait_milliseconds"), "{error}");
+    fake.control.open_gate();
+    for connection in &mut connections {
+        assert_eq!(connection.answer().await.unwrap().unwrap().status, 200);
+    }
+}
+
+#[tokio::test]
 async fn clients_that_left_a_full_queue_make_room() {
     let fake = fake("batching.max_queue_size = 1").await;
     fake.control.close_gate();

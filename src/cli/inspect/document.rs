@@ -154,6 +154,7 @@ fn settings(manifest: &Manifest) -> Value {
             "max_batch_size": batching.max_batch_size,
             "max_queue_delay_microseconds": batching.max_queue_delay_microseconds,
             "max_queue_size": batching.max_queue_size,
+            "max_queue_wait_milliseconds": batching.max_queue_wait_milliseconds,
         },
         "instances": {"count": instances.count, "intra_op_threads": instances.intra_op_threads},
     })

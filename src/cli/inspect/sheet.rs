@@ -146,6 +146,7 @@ fn add_settings(page: &mut Page, manifest: &Manifest) {
         ("[batching] max_batch_size", batching.max_batch_size.to_string()),
         ("[batching] max_queue_delay_microseconds", batching.max_queue_delay_microseconds.to_string()),
         ("[batching] max_queue_size", batching.max_queue_size.to_string()),
+        ("[batching] max_queue_wait_milliseconds", batching.max_queue_wait_milliseconds.to_string()),
         ("[instances] count", instances.count.to_string()),
         ("[instances] intra_op_threads", instances.intra_op_threads.to_string()),
     ];
