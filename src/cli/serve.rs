@@ -2,6 +2,8 @@
 
 use std::{process::ExitCode, sync::Arc};
 
+use tokio::runtime::{self, Runtime};
+
 use crate::{
     cli::{EXIT_FAILURE, EXIT_SUCCESS, EXIT_USAGE, fail},
     config::{self, ServerConfig},
@@ -21,13 +23,7 @@ pub fn run(config: ServerConfig, engine: Arc<dyn Engine>, log_guard: LogGuard) -
     for variable in config::unknown_variables() {
         tracing::warn!("the environment variable {variable} is set, but onnxd has no such setting");
     }
-    let threads = config.http.threads.unwrap_or_else(|| CpuBudget::of_this_process().threads);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name("http")
-        .enable_all()
-        .build()
-        .map_err(Error::internal)?;
+    let runtime = runtime(&config)?;
     let server = match runtime.block_on(server::bind(config, engine)) {
         Ok(server) => server,
         Err(error) if matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::NotFound) => {
@@ -40,6 +36,16 @@ pub fn run(config: ServerConfig, engine: Arc<dyn Engine>, log_guard: LogGuard) -
     let _service = Arc::clone(server.service());
     let code = runtime.block_on(serve(server))?;
     exit_now(code, log_guard)
+}
+
+/// Makes the event loops that a server runs on.
+///
+/// # Errors
+/// `Internal` where the system gives no threads.
+pub(super) fn runtime(config: &ServerConfig) -> Result<Runtime> {
+    let threads = config.http.threads.unwrap_or_else(|| CpuBudget::of_this_process().threads);
+    let builder = &mut runtime::Builder::new_multi_thread();
+    builder.worker_threads(threads).thread_name("http").enable_all().build().map_err(Error::internal)
 }
 
 /// Serves until the signals say stop, and returns the exit code.
