@@ -5,6 +5,7 @@
 //! empty counts as unset. A new setting goes into the struct of its concern, with help that says
 //! what it costs, and with a parser whose error says what was expected.
 
+pub mod bench;
 mod environment;
 mod library;
 mod log;
@@ -17,6 +18,7 @@ use std::{env, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 
 use self::{
+    bench::{BENCH_HELP, BenchSettings},
     usage::parse_from,
     value::{
         connection_count, cors_origin, duration_or_zero, host, line_count, on_or_off, port, positive_duration,
@@ -42,6 +44,7 @@ impl Cli {
             Command::Inspect(settings) => &settings.log,
             Command::Check(settings) => &settings.log,
             Command::Doctor(settings) => &settings.server.log,
+            Command::Bench(settings) => &settings.log,
         }
     }
 
@@ -52,6 +55,17 @@ impl Cli {
             Command::Inspect(settings) => &settings.runtime,
             Command::Check(settings) => &settings.runtime,
             Command::Doctor(settings) => &settings.server.runtime,
+            Command::Bench(settings) => &settings.runtime,
+        }
+    }
+
+    /// Returns whether the command can do its work only with ONNX Runtime.
+    pub fn needs_runtime(&self) -> bool {
+        match &self.command {
+            Command::Serve(_) | Command::Inspect(_) | Command::Check(_) => true,
+            // It tells of a missing runtime among the rest.
+            Command::Doctor(_) => false,
+            Command::Bench(settings) => settings.raw_path().is_some(),
         }
     }
 }
@@ -67,6 +81,9 @@ pub enum Command {
     Check(CheckSettings),
     /// Print what serve would use (CPUs, threads, ONNX Runtime, limits), and what is wrong with it
     Doctor(DoctorSettings),
+    /// Load a running daemon, or a model that this process serves, and measure it
+    #[command(after_long_help = BENCH_HELP)]
+    Bench(Box<BenchSettings>),
 }
 
 /// The settings of `serve`: all that `server::bind` needs.

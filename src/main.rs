@@ -2,12 +2,7 @@
 
 use std::{env, process::ExitCode, sync::Arc};
 
-use onnxd::{
-    cli,
-    config::{self, Command},
-    engine::onnx_runtime::OrtEngine,
-    logging,
-};
+use onnxd::{cli, config, engine::onnx_runtime::OrtEngine, logging};
 
 fn main() -> ExitCode {
     let cli = match config::parse() {
@@ -20,11 +15,9 @@ fn main() -> ExitCode {
         Err(error) => return cli::finish(Err(error)),
     };
     let engine = OrtEngine::new(&cli.runtime().library_candidates());
-    let engine = match (engine, &cli.command) {
-        (Ok(engine), _) => Ok(Arc::new(engine)),
-        // The doctor tells of a missing runtime among the rest.
-        (Err(error), Command::Doctor(_)) => Err(error),
-        (Err(error), _) => return cli::without_runtime(&error),
+    let engine = match engine {
+        Err(error) if cli.needs_runtime() => return cli::without_runtime(&error),
+        engine => engine.map(Arc::new),
     };
     cli::finish(cli::run(cli.command, engine, log_guard))
 }

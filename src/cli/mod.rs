@@ -3,6 +3,7 @@
 //! A command prints what it was asked for on stdout and returns; what went wrong, it returns as an
 //! error, which is printed here as one line on stderr.
 
+pub mod bench;
 mod candidate;
 pub mod check;
 pub mod doctor;
@@ -32,7 +33,8 @@ pub const EXIT_USAGE: u8 = 64;
 /// The exit code of a missing or unfit ONNX Runtime library: `EX_UNAVAILABLE` of sysexits.h.
 pub const EXIT_UNAVAILABLE: u8 = 69;
 
-/// Runs the command. `engine` is missing where there is no usable ONNX Runtime, which only the doctor puts up with.
+/// Runs the command. `engine` is missing where there is no usable ONNX Runtime, which the doctor puts up with, and
+/// `bench` where it has nothing to run itself.
 ///
 /// # Errors
 /// What the command says of why it could not do what it was asked for.
@@ -42,6 +44,7 @@ pub fn run(command: Command, engine: Result<Arc<OrtEngine>>, log_guard: LogGuard
         Command::Inspect(settings) => inspect::run(&settings, engine?),
         Command::Check(settings) => check::run(&settings, engine?),
         Command::Doctor(settings) => doctor::run(&settings, engine.as_deref()),
+        Command::Bench(settings) => bench::run(&settings, engine.as_ref().ok()),
     }
 }
 

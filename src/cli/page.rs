@@ -57,6 +57,21 @@ impl Page {
         self.entry_lines(label, &rows.iter().map(line).collect::<Vec<_>>());
     }
 
+    /// Adds a heading and a table of numbers, its first row the names of the columns; nothing where there are no rows.
+    pub(super) fn numbers(&mut self, heading: &str, rows: &[Vec<String>]) {
+        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
+        let widths: Vec<_> =
+            (0..columns).map(|column| cells(column).map(|cell| characters(cell)).max().unwrap_or(0)).collect();
+        if columns > 0 {
+            self.heading(heading);
+        }
+        for row in rows {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
+            self.line(&format!("{:INDENT$}{}", "", cells.collect::<Vec<_>>().join("  ")));
+        }
+    }
+
     /// Adds `label` on the first and `lines` as they are.
     pub(super) fn entry_lines(&mut self, label: &str, lines: &[String]) {
         for (index, line) in lines.iter().enumerate() {
@@ -137,6 +152,36 @@ pub(super) fn size(bytes: u64) -> String {
     text
 }
 
+/// Writes a time with three digits: `46.2µs`, `1.23ms`, `2.10s`.
+pub(super) fn duration(seconds: f64) -> String {
+    let (value, unit) = match seconds {
+        0.0 => return "0s".to_owned(),
+        seconds if seconds < 0.9995e-3 => (seconds * 1e6, "µs"),
+        seconds if seconds < 0.9995 => (seconds * 1e3, "ms"),
+        seconds => (seconds, "s"),
+    };
+    format!("{}{unit}", digits(value))
+}
+
+/// Writes a number with three digits, or all of a larger one's: `0.0012`, `0.123`, `9.87`, `12345`.
+pub(super) fn short(number: f64) -> String {
+    match number {
+        number if number.fract() == 0.0 => format!("{number:.0}"),
+        number if number < 0.00995 => format!("{number:.4}"),
+        number if number < 0.995 => format!("{number:.3}"),
+        number => digits(number),
+    }
+}
+
+fn digits(value: f64) -> String {
+    let places = match value {
+        value if value < 9.995 => 2,
+        value if value < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.places$}")
+}
+
 /// Counts one of something, or several: `1 model`, `2 models`.
 pub(super) fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -203,5 +248,40 @@ mod tests {
         }
         assert_eq!(count(1, "model"), "1 model");
         assert_eq!(count(0, "model"), "0 models");
+    }
+
+    #[test]
+    fn times_have_three_digits_and_their_unit() {
+        let cases = [
+            (0.0, "0s"),
+            (0.5e-6, "0.50µs"),
+            (46.23e-6, "46.2µs"),
+            (999.4e-6, "999µs"),
+            (999.9e-6, "1.00ms"),
+            (0.0123, "12.3ms"),
+            (0.9996, "1.00s"),
+            (30.0, "30.0s"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(duration(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        for (number, expected) in
+            [(1.0, "1"), (0.00123, "0.0012"), (0.123, "0.123"), (12.34, "12.3"), (54321.7, "54322"), (99.96, "100")]
+        {
+            assert_eq!(short(number), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_stand_under_the_names_of_their_columns() {
+        let mut page = Page::default();
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        page.numbers("speed", &[row(["conn", "p50"]), row(["8", "46.2µs"])]);
+        page.numbers("nothing", &[]);
+        assert_eq!(page.text, "speed\n  conn     p50\n     8  46.2µs\n");
     }
 }

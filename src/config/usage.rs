@@ -22,7 +22,8 @@ const EXAMPLES: &str = r#"Examples:
   onnxd serve wine.onnx --port 9000    serve one file; POST /predict needs no name then
   onnxd inspect wine.onnx              what a model takes and answers
   onnxd check models                   for CI: load, warm up, run golden cases; exits 0 or 1
-  onnxd doctor                         CPUs, threads, ONNX Runtime; warns of what is wrong"#;
+  onnxd doctor                         CPUs, threads, ONNX Runtime; warns of what is wrong
+  onnxd bench wine.onnx -c 1,8,32      requests a second and latencies, beside the raw runtime"#;
 
 /// Parses a command line, the name of the program first.
 pub(super) fn parse_from(arguments: &[OsString]) -> Result<Cli, ParseOutcome> {
@@ -49,6 +50,11 @@ fn command() -> clap::Command {
         true => arg,
         false => arg.allow_hyphen_values(true),
     };
+    // A line for each request would be measured along with it.
+    let quiet = |command: clap::Command| {
+        command.mut_arg("level", |arg| arg.default_value("warn")).mut_arg("access_log", |arg| arg.default_value("off"))
+    };
+    let command = command.mut_subcommand("bench", quiet);
     command.after_help(EXAMPLES).after_long_help(format!("{EXAMPLES}\n\n{settings}")).mut_subcommands(|command| {
         command.mut_args(|arg| with_hyphen_values(without_empty_variable(arg)).hide_env_values(true))
     })
@@ -196,12 +202,32 @@ mod tests {
                 "unexpected argument '--prot' found; tip: a similar argument exists: '--port'; see onnxd --help",
             ),
             ("serve --port", "a value is required for '--port <PORT>' but none was supplied; see onnxd --help"),
+            (
+                "bench h:1 -n 1 -d 1s",
+                "the argument '--requests <COUNT>' cannot be used with '--duration <DURATION>'; see onnxd --help",
+            ),
+            ("bench h:1 -c 1,x", r#"--connections: expected a number from 1 to 1000000, got "x""#),
             ("inspect", "the following required arguments were not provided: <PATH>; see onnxd --help"),
             ("serv", "unrecognized subcommand 'serv'; tip: a similar subcommand exists: 'serve'; see onnxd --help"),
         ];
         for (line, expected) in cases {
             assert_eq!(usage_of(&format!("onnxd {line}")), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn bench_is_quiet_unless_asked_and_has_the_connections_its_loop_needs() {
+        let bench = |line: &str| match parse_line(line).map(|cli| cli.command) {
+            Ok(Command::Bench(settings)) => *settings,
+            other => panic!("expected bench, got {other:?}"),
+        };
+        let quiet = bench("onnxd bench h:1");
+        assert_eq!((quiet.log.level.as_str(), quiet.log.access_log), ("warn", false));
+        assert!(bench("onnxd bench h:1 --access-log on").log.access_log);
+        assert_eq!(quiet.connections(), [8]);
+        assert_eq!(bench("onnxd bench h:1 --rate 5").connections(), [128]);
+        assert_eq!(bench("onnxd bench h:1 -c 1,8").connections(), [1, 8]);
+        assert_eq!((quiet.raw_path(), bench("onnxd bench dir").raw_path().is_some()), (None, true));
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use http::{HeaderName, HeaderValue};
 use jiff::SignedDuration;
 
 /// The longest duration a setting may have; anything longer is a slip of the unit.
 const MAX_DURATION: Duration = Duration::from_hours(24);
+/// The most requests a second that can be asked for, which no single client sends.
+const MAX_RATE: f64 = 1e7;
 /// The largest size a setting may have, in bytes.
 const MAX_SIZE_BYTES: usize = 1 << 40;
 
@@ -42,6 +45,23 @@ pub(super) fn line_count(text: &str) -> Result<usize, String> {
 fn count(text: &str, most: usize) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| format!("a number from 1 to {most}"))
+}
+
+pub(super) fn request_count(text: &str) -> Result<u64, String> {
+    count(text, 1_000_000_000_000).map(|count| count as u64)
+}
+
+pub(super) fn request_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| *rate > 0.0 && *rate <= MAX_RATE);
+    rate.ok_or_else(|| format!("requests a second, over 0 and up to {MAX_RATE}"))
+}
+
+pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let parse = || {
+        let (name, value) = text.split_once(':')?;
+        Some((name.trim().parse().ok()?, value.trim().parse().ok()?))
+    };
+    parse().ok_or_else(|| "a header as in \"name: value\"".to_owned())
 }
 
 pub(super) fn size_bytes(text: &str) -> Result<usize, String> {
@@ -136,6 +156,20 @@ mod tests {
             assert_eq!(positive_duration(text).ok(), expected, "{text:?}");
         }
         assert_eq!(duration_or_zero("0"), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn rates_and_headers_are_what_http_can_take() {
+        assert_eq!(request_rate("0.5"), Ok(0.5));
+        assert_eq!(request_rate("1e4"), Ok(10_000.0));
+        for bad in ["0", "-1", "NaN", "inf", "1e8", "fast"] {
+            assert!(request_rate(bad).is_err(), "{bad}");
+        }
+        let expected = (HeaderName::from_static("x-request-timeout-ms"), HeaderValue::from_static("50"));
+        assert_eq!(header("X-Request-Timeout-Ms: 50"), Ok(expected));
+        for bad in ["", "name", ": value", "na me: value", "name: a\nb"] {
+            assert!(header(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod process;
 
 mod access_log;
 mod batching;
+mod bench_command;
 mod command_line;
 mod compression;
 mod cors;
