@@ -81,6 +81,11 @@ impl ModelVersion {
     pub fn new(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
     }
+
+    /// Returns the number.
+    pub fn number(self) -> u64 {
+        self.0.get()
+    }
 }
 
 impl FromStr for ModelVersion {

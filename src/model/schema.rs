@@ -79,6 +79,13 @@ impl Schema {
         };
         Ok(Self { description: manifest.description.clone(), signature, rows, task, classes, sources })
     }
+
+    /// Returns the names of an output's columns, where it has one value per class and the classes are known.
+    pub fn class_names(&self, output: usize) -> Option<&[Arc<str>]> {
+        let Task::Classification(classification) = &self.task else { return None };
+        let one_a_class = classification.probabilities == Some(output) || classification.scores == Some(output);
+        self.classes.as_ref().filter(|_| one_a_class).map(|classes| &classes.names[..])
+    }
 }
 
 impl Source {

@@ -37,6 +37,24 @@ pub enum DataType {
 }
 
 impl DataType {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Bool,
+        Self::Uint8,
+        Self::Uint16,
+        Self::Uint32,
+        Self::Uint64,
+        Self::Int8,
+        Self::Int16,
+        Self::Int32,
+        Self::Int64,
+        Self::Fp16,
+        Self::Bf16,
+        Self::Fp32,
+        Self::Fp64,
+        Self::Bytes,
+    ];
+
     /// Returns the protocol's name, as in `FP32`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -55,6 +73,11 @@ impl DataType {
             Self::Fp64 => "FP64",
             Self::Bytes => "BYTES",
         }
+    }
+
+    /// Returns the type of this name, which is case-sensitive.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|data_type| data_type.name() == name)
     }
 
     /// Returns the bytes one element takes, or `None` for `Bytes`, whose elements vary.

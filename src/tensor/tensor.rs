@@ -88,6 +88,26 @@ impl Tensor {
         Ok(Self { data_type: DataType::Bytes, shape, data: Data::Strings(values) })
     }
 
+    /// Takes elements as row-major little-endian bytes, copied only where they are not aligned for their type.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where their length is not the shape's, or a BOOL is neither 0 nor 1; `Internal` for BYTES.
+    pub fn from_bytes(data_type: DataType, shape: Shape, bytes: Bytes) -> Result<Self> {
+        let size = data_type.size().ok_or_else(|| Error::internal("strings are no plain bytes"))?;
+        let expected = shape.element_count().and_then(|count| count.checked_mul(size));
+        if expected != Some(bytes.len()) {
+            let expected = expected.map_or_else(|| "more than fit in memory".to_owned(), |length| length.to_string());
+            return Err(Error::invalid(format!("{data_type} {shape} has {expected} bytes, but got {}", bytes.len())));
+        }
+        if data_type == DataType::Bool
+            && let Some(byte) = bytes.iter().find(|byte| **byte > 1)
+        {
+            return Err(Error::invalid(format!("BOOL elements are the bytes 0 and 1, but got {byte}")));
+        }
+        let data = if bytes.as_ptr().addr().is_multiple_of(size) { bytes } else { aligned(&[&bytes]) };
+        Ok(Self { data_type, shape, data: Data::Raw(data) })
+    }
+
     /// Makes a tensor of zeros: false for BOOL, empty strings for BYTES.
     ///
     /// # Errors
@@ -128,7 +148,11 @@ impl Tensor {
             Data::Strings(_) => {
                 Data::Strings(tensors.iter().filter_map(|tensor| tensor.as_strings()).flatten().cloned().collect())
             }
-            Data::Raw(_) => Data::Raw(concat_raw(tensors)),
+            Data::Raw(_) => {
+                let parts: Vec<&[u8]> =
+                    tensors.iter().filter_map(|tensor| tensor.as_bytes()).map(|bytes| &**bytes).collect();
+                Data::Raw(aligned(&parts))
+            }
         };
         Ok(Self { data_type: first.data_type, shape, data })
     }
@@ -186,6 +210,14 @@ impl Tensor {
         }
     }
 
+    /// Returns the elements as row-major little-endian bytes, or `None` for BYTES.
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match &self.data {
+            Data::Raw(raw) => Some(raw),
+            Data::Strings(_) => None,
+        }
+    }
+
     /// Returns BOOL elements as bytes 0 and 1, or `None` for another type.
     pub fn as_bools(&self) -> Option<&[u8]> {
         match &self.data {
@@ -203,20 +235,15 @@ impl Tensor {
     }
 }
 
-/// Copies the bytes of tensors one after the other into one buffer, aligned for any element type.
-fn concat_raw(tensors: &[&Tensor]) -> Bytes {
-    let raw = |tensor: &&Tensor| match &tensor.data {
-        Data::Raw(raw) => raw.clone(),
-        Data::Strings(_) => Bytes::new(),
-    };
-    let length = tensors.iter().map(|tensor| raw(tensor).len()).sum::<usize>();
+/// Copies bytes one after the other into one buffer, aligned for any element type.
+fn aligned(parts: &[&[u8]]) -> Bytes {
+    let length = parts.iter().map(|part| part.len()).sum::<usize>();
     let mut words = vec![0_u64; length.div_ceil(size_of::<u64>())];
     let buffer: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
     let mut start = 0;
-    for tensor in tensors {
-        let raw = raw(tensor);
-        buffer[start..start + raw.len()].copy_from_slice(&raw);
-        start += raw.len();
+    for part in parts {
+        buffer[start..start + part.len()].copy_from_slice(part);
+        start += part.len();
     }
     Bytes::from_owner(Elements(words)).slice(..length)
 }
@@ -266,6 +293,27 @@ mod tests {
         assert!(Tensor::concat(&[&tensor(&[1, 2], 2), &tensor(&[1, 3], 3)]).is_err());
         assert!(Tensor::concat(&[&tensor(&[], 1), &tensor(&[], 1)]).is_err());
         assert!(Tensor::concat(&[]).is_err());
+    }
+
+    #[test]
+    fn bytes_are_copied_only_where_they_are_not_aligned() {
+        let whole = aligned(&[&[0, 0, 0, 0, 0, 0, 128, 63, 0, 0, 0, 64]]);
+        let shape = Shape::new(&[2]);
+        let there = Tensor::from_bytes(DataType::Fp32, shape.clone(), whole.slice(4..)).unwrap();
+        assert_eq!(there.as_slice::<f32>().unwrap(), [1.0, 2.0]);
+        assert_eq!(there.as_bytes().unwrap().as_ptr(), whole[4..].as_ptr());
+        let moved = aligned(&[&[0], &whole[4..]]).slice(1..);
+        assert_eq!(Tensor::from_bytes(DataType::Fp32, shape, moved).unwrap(), there);
+    }
+
+    #[test]
+    fn bytes_that_are_no_elements_are_refused() {
+        let refuse = |data_type, dims: &[usize], bytes: &'static [u8]| {
+            Tensor::from_bytes(data_type, Shape::new(dims), Bytes::from_static(bytes)).unwrap_err().to_string()
+        };
+        assert_eq!(refuse(DataType::Int16, &[3], &[0; 5]), "INT16 [3] has 6 bytes, but got 5");
+        assert!(refuse(DataType::Int64, &[usize::MAX], &[0; 8]).contains("more than fit in memory"));
+        assert_eq!(refuse(DataType::Bool, &[2], &[1, 2]), "BOOL elements are the bytes 0 and 1, but got 2");
     }
 
     #[test]
