@@ -4,6 +4,7 @@
 
 pub mod routes;
 pub mod saturation;
+pub mod statistics;
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -19,7 +20,11 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::{
     error::{Error, Result},
-    metrics::{routes::RouteMetrics, saturation::Saturation},
+    metrics::{
+        routes::RouteMetrics,
+        saturation::Saturation,
+        statistics::{Statistics, Total},
+    },
     model::name::{ModelName, ModelVersion},
 };
 
@@ -80,6 +85,8 @@ pub struct ModelMetrics {
     errors: IntCounterVec,
     /// How near the model is to its limit.
     pub saturation: Saturation,
+    /// What no histogram counts.
+    pub statistics: Statistics,
     saturation_gauge: Gauge,
     name: ModelName,
     version: String,
@@ -195,6 +202,7 @@ impl Metrics {
             inflight: self.inflight.with_label_values(&labels),
             cancelled: self.cancelled.with_label_values(&labels),
             saturation: Saturation::new(loaded.instances, loaded.max_queue_size),
+            statistics: Statistics::default(),
             saturation_gauge: self.saturation.with_label_values(&labels),
             errors: self.errors.clone(),
             name: loaded.name.clone(),
@@ -244,6 +252,12 @@ impl ModelMetrics {
         self.inflight.inc();
         InFlight(Arc::clone(self))
     }
+}
+
+/// Returns how often a duration was observed, and their sum.
+pub fn total(durations: &Histogram) -> Total {
+    let nanoseconds = Duration::try_from_secs_f64(durations.get_sample_sum()).unwrap_or_default().as_nanos();
+    Total { count: durations.get_sample_count(), nanoseconds: u64::try_from(nanoseconds).unwrap_or(u64::MAX) }
 }
 
 /// Holds one request's place in `prediction_inflight`.

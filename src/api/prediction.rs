@@ -1,6 +1,9 @@
 //! One prediction, as every protocol makes it: what is counted, limited and kept off the event loop on its way.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::time::Instant as TokioInstant;
 
@@ -22,7 +25,7 @@ pub struct Deadline {
     /// The moment.
     pub at: TokioInstant,
     /// The time that was allowed.
-    pub allowed: std::time::Duration,
+    pub allowed: Duration,
 }
 
 /// What a protocol does of a prediction: the decoder and the encoder. The rest is [`predict`]'s.
@@ -42,6 +45,11 @@ pub trait Protocol: Send + 'static {
     /// # Errors
     /// `InvalidArgument`.
     fn decode(&self, model: &ServedModel, body: Self::Body) -> Result<(InferRequest, Self::Form)>;
+
+    /// Returns the time that a request gives itself, if it does; counted from when its body was there.
+    fn timeout(&self, _form: &Self::Form) -> Option<Duration> {
+        None
+    }
 
     /// Returns about how many bytes of text encoding writes.
     fn encoded_bytes(&self, response: &InferResponse, form: &Self::Form) -> usize;
@@ -102,7 +110,15 @@ async fn answer<P: Protocol, R: Future<Output = Result<P::Body>>>(
     };
     let (request, form) = decoded?;
     model.metrics.decode.observe(started.elapsed().as_secs_f64());
-    let response = service.infer(model, request, Some(record.deadline.at.into_std())).await?;
+    let until = record.deadline.at;
+    let response = match protocol.timeout(&form) {
+        None => service.infer(model, request, Some(until.into_std())).await?,
+        Some(allowed) => {
+            let at = TokioInstant::from_std(started).checked_add(allowed).unwrap_or(until);
+            // Rare: in a box, so that the others' futures stay small.
+            Box::pin(infer_within(service, model, request, Deadline { at: at.min(until), allowed })).await?
+        }
+    };
     let rows = response.outputs.first().and_then(|output| output.shape().first().copied()).unwrap_or(1);
     let started = Instant::now();
     let answer = match protocol.encoded_bytes(&response, &form) {
@@ -116,6 +132,20 @@ async fn answer<P: Protocol, R: Future<Output = Result<P::Body>>>(
     model.metrics.predictions.inc_by(rows as u64);
     model.metrics.encode.observe(started.elapsed().as_secs_f64());
     Ok(answer)
+}
+
+/// Runs a request that gives itself less time than it has.
+async fn infer_within(
+    service: &InferenceService,
+    model: &ServedModel,
+    request: InferRequest,
+    deadline: Deadline,
+) -> Result<InferResponse> {
+    let infer = service.infer(model, request, Some(deadline.at.into_std()));
+    tokio::time::timeout_at(deadline.at, infer).await.unwrap_or_else(|_elapsed| {
+        let message = format!("there was no answer within {:?}, as the request asked", deadline.allowed);
+        Err(Error::new(ErrorKind::DeadlineExceeded, message))
+    })
 }
 
 /// Counts one prediction request, also when its future is dropped before it ends.
@@ -143,9 +173,15 @@ impl Record {
 
     fn finish<T>(&mut self, outcome: &Result<T>) {
         self.finished = true;
-        self.metrics.latency.observe(self.started.elapsed().as_secs_f64());
-        if let Err(error) = outcome {
-            self.metrics.count_error(rendering(error.kind()).code);
+        self.count(outcome.as_ref().err().map(|error| rendering(error.kind()).code));
+    }
+
+    fn count(&self, error: Option<&str>) {
+        let taken = self.started.elapsed();
+        self.metrics.latency.observe(taken.as_secs_f64());
+        self.metrics.statistics.count_request(taken, error.is_some());
+        if let Some(code) = error {
+            self.metrics.count_error(code);
         }
     }
 }
@@ -156,23 +192,19 @@ impl Drop for Record {
             return;
         }
         // The handler panicked, or else its future was dropped: the deadline passed, or the client left.
-        self.metrics.latency.observe(self.started.elapsed().as_secs_f64());
         let kind = match self.has_body {
             _ if std::thread::panicking() => Some(ErrorKind::Internal),
             _ if TokioInstant::now() < self.deadline.at => None,
             true => Some(ErrorKind::DeadlineExceeded),
             false => Some(ErrorKind::RequestTimeout),
         };
-        self.metrics.count_error(kind.map_or("cancelled", |kind| rendering(kind).code));
+        self.count(Some(kind.map_or("cancelled", |kind| rendering(kind).code)));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        panic::{AssertUnwindSafe, catch_unwind},
-        time::Duration,
-    };
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
     use crate::{

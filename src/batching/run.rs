@@ -117,6 +117,7 @@ impl Runner {
         self.metrics.compute.observe(taken.as_secs_f64());
         self.metrics.saturation.add(taken);
         self.metrics.batch_rows.observe(rows as f64);
+        self.metrics.statistics.count_run(rows, taken);
         outcome.unwrap_or_else(|panic| {
             // Clients read why a model has failed; what the panic said is for the log.
             let _already = self.failure.set("a run panicked; the log has the cause".to_owned());
