@@ -3,4 +3,5 @@
 pub mod error;
 pub mod http;
 pub mod json;
+pub mod oip;
 pub mod prediction;
