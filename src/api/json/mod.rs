@@ -6,6 +6,7 @@
 
 pub mod element;
 pub mod fault;
+pub mod flat;
 mod float;
 pub mod nested;
 pub mod number;

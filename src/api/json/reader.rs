@@ -34,6 +34,11 @@ impl<'a> Reader<'a> {
         Self { bytes, position: 0, shared: None }
     }
 
+    /// Makes a reader of bytes that can be shared: strings are then slices of them, without any copy.
+    pub fn sharing(bytes: &'a Bytes) -> Self {
+        Self { bytes, position: 0, shared: Some(bytes.clone()) }
+    }
+
     /// Returns how many bytes have been read.
     pub fn position(&self) -> usize {
         self.position
@@ -83,6 +88,17 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn rewound(&self) -> Self {
         Self::new(self.bytes)
+    }
+
+    /// Returns a reader of the same document that stands where this one stood when its position was `position`.
+    #[must_use]
+    pub fn at(&self, position: usize) -> Self {
+        Self { bytes: self.bytes, position, shared: self.shared.clone() }
+    }
+
+    /// Reads `null` if it stands next.
+    pub fn take_null(&mut self) -> bool {
+        self.peek() == b'n' && self.take_word("null")
     }
 
     /// Reads `[` and tells whether elements follow; reads `]` too where none do.

@@ -1,4 +1,5 @@
-//! Tensors, numbers and strings to JSON that is always valid: what JSON has no number for leaves as `null`.
+//! Tensors, numbers and strings to JSON. What JSON has no number for leaves as `null`, which is always valid, or as the
+//! tokens that some protocols have for it.
 //!
 //! Numbers leave with the fewest digits that read back to the same element, integers with all of theirs.
 
@@ -17,6 +18,15 @@ const USUAL_ELEMENT_BYTES: usize = 12;
 
 /// What writing a number returns: nothing to look at after each.
 const NEVER_FAILS: Result<(), Infallible> = Ok(());
+
+/// How a number that is not finite is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotFinite {
+    /// As `null`.
+    Null,
+    /// As `NaN`, `Infinity` or `-Infinity`: not JSON, but what Python's parser and many others read back.
+    Token,
+}
 
 macro_rules! elements {
     ($($data_type:ident($rust:ty)),+ $(,)?) => {
@@ -77,7 +87,7 @@ macro_rules! elements {
                 }
             }
 
-            fn write_lists(self, dims: &[usize], buffer: &mut Vec<u8>) -> Result<()> {
+            fn write_lists(self, dims: &[usize], buffer: &mut Vec<u8>, not_finite: NotFinite) -> Result<()> {
                 match self {
                     Self::Bool(values) => {
                         let Ok(()) = write_lists(buffer, dims, values, &|buffer, value| {
@@ -90,7 +100,7 @@ macro_rules! elements {
                     }
                     $(Self::$data_type(values) => {
                         let Ok(()) = write_lists(buffer, dims, values, &|buffer, value| {
-                            value.write(buffer);
+                            value.write_as(buffer, not_finite);
                             NEVER_FAILS
                         });
                     })+
@@ -109,8 +119,14 @@ elements! {
 
 /// A number that can be written.
 pub trait Number {
+    /// Writes it.
+    fn write_as(&self, buffer: &mut Vec<u8>, not_finite: NotFinite);
+
     /// Writes it, as `null` where it is not finite.
-    fn write(&self, buffer: &mut Vec<u8>);
+    #[inline]
+    fn write(&self, buffer: &mut Vec<u8>) {
+        self.write_as(buffer, NotFinite::Null);
+    }
 
     /// Returns it as a double, rounded where it must be.
     fn to_double(&self) -> f64;
@@ -123,7 +139,7 @@ macro_rules! write_integers {
     ($($rust:ty),+) => {
         $(impl Number for $rust {
             #[inline]
-            fn write(&self, buffer: &mut Vec<u8>) {
+            fn write_as(&self, buffer: &mut Vec<u8>, _: NotFinite) {
                 buffer.extend_from_slice(itoa::Buffer::new().format(*self).as_bytes());
             }
 
@@ -142,10 +158,10 @@ macro_rules! write_floats {
     ($($rust:ty),+) => {
         $(impl Number for $rust {
             #[inline]
-            fn write(&self, buffer: &mut Vec<u8>) {
+            fn write_as(&self, buffer: &mut Vec<u8>, not_finite: NotFinite) {
                 match self.is_finite() {
                     true => buffer.extend_from_slice(zmij::Buffer::new().format_finite(*self).as_bytes()),
-                    false => buffer.extend_from_slice(b"null"),
+                    false => write_not_finite(buffer, self.to_double(), not_finite),
                 }
             }
 
@@ -166,8 +182,8 @@ write_floats! { f32, f64 }
 macro_rules! write_halves {
     ($($rust:ty),+) => {
         $(impl Number for $rust {
-            fn write(&self, buffer: &mut Vec<u8>) {
-                self.to_f32().write(buffer);
+            fn write_as(&self, buffer: &mut Vec<u8>, not_finite: NotFinite) {
+                self.to_f32().write_as(buffer, not_finite);
             }
 
             fn to_double(&self) -> f64 {
@@ -189,7 +205,26 @@ write_halves! { f16, bf16 }
 /// `InvalidArgument` where a string is not UTF-8, which JSON cannot carry.
 pub fn write_tensor(buffer: &mut Vec<u8>, tensor: &Tensor) -> Result<()> {
     buffer.reserve(tensor.len().saturating_mul(USUAL_ELEMENT_BYTES));
-    Elements::of(tensor).write_lists(tensor.shape(), buffer)
+    Elements::of(tensor).write_lists(tensor.shape(), buffer, NotFinite::Null)
+}
+
+/// Writes a tensor as one list, row by row, with tokens for what is not finite.
+///
+/// # Errors
+/// `InvalidArgument` where a string is not UTF-8, which JSON cannot carry.
+pub fn write_flat(buffer: &mut Vec<u8>, tensor: &Tensor) -> Result<()> {
+    buffer.reserve(tensor.len().saturating_mul(USUAL_ELEMENT_BYTES));
+    Elements::of(tensor).write_lists(&[tensor.len()], buffer, NotFinite::Token)
+}
+
+#[cold]
+fn write_not_finite(buffer: &mut Vec<u8>, value: f64, not_finite: NotFinite) {
+    buffer.extend_from_slice(match not_finite {
+        NotFinite::Null => b"null",
+        NotFinite::Token if value.is_nan() => b"NaN",
+        NotFinite::Token if value > 0.0 => b"Infinity",
+        NotFinite::Token => b"-Infinity",
+    });
 }
 
 /// Writes `true` or `false`.
