@@ -6,6 +6,7 @@ pub mod call;
 pub mod connection;
 pub mod layers;
 pub mod native;
+pub mod oip;
 pub mod openapi;
 pub mod request_id;
 pub mod router;

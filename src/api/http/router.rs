@@ -27,6 +27,7 @@ use crate::{
                 panics::PanicLayer,
             },
             native::{health, metrics, models, predict, welcome},
+            oip::{self, binary::INFERENCE_HEADER_CONTENT_LENGTH},
             openapi,
             request_id::X_REQUEST_ID,
             routes::{RouteTable, Routes},
@@ -65,6 +66,7 @@ impl Http {
             .route("/health/live", get(health::live))
             .route("/health/ready", get(health::ready))
             .route("/metrics", get(metrics::metrics))
+            .merge(open_inference())
             .with_state(app)
             .merge(openapi::routes(service));
         let (router, routes) = routes.finish(service.metrics())?;
@@ -100,6 +102,29 @@ impl Http {
     }
 }
 
+/// The Open Inference Protocol, with Triton's extensions and KServe's list of models.
+fn open_inference() -> Routes<App> {
+    Routes::new()
+        .route("/v2", get(oip::models::server))
+        .route("/v2/health/live", get(health::live))
+        .route("/v2/health/ready", get(health::ready))
+        .route("/v2/models", get(oip::models::list))
+        .route("/v2/models/stats", get(oip::models::all_stats))
+        .route("/v2/models/{model}", get(oip::models::metadata))
+        .route("/v2/models/{model}/ready", get(oip::models::ready))
+        .route("/v2/models/{model}/config", get(oip::models::config))
+        .route("/v2/models/{model}/stats", get(oip::models::stats))
+        .route("/v2/models/{model}/infer", post(oip::infer::model))
+        .route("/v2/models/{model}/versions/{version}", get(oip::models::metadata_of_version))
+        .route("/v2/models/{model}/versions/{version}/ready", get(oip::models::ready_version))
+        .route("/v2/models/{model}/versions/{version}/config", get(oip::models::config_of_version))
+        .route("/v2/models/{model}/versions/{version}/stats", get(oip::models::stats_of_version))
+        .route("/v2/models/{model}/versions/{version}/infer", post(oip::infer::version))
+        .route("/v2/repository/index", post(oip::control::index))
+        .route("/v2/repository/models/{model}/load", post(oip::control::refuse))
+        .route("/v2/repository/models/{model}/unload", post(oip::control::refuse))
+}
+
 fn cors(config: &ServerConfig) -> Option<CorsLayer> {
     if config.http.cors_allow_origin.is_empty() {
         return None;
@@ -110,8 +135,13 @@ fn cors(config: &ServerConfig) -> Option<CorsLayer> {
         CorsLayer::new()
             .allow_origin(allowed)
             .allow_methods([Method::GET, Method::POST])
-            .allow_headers([header::CONTENT_TYPE, X_REQUEST_ID, HeaderName::from_static(X_REQUEST_TIMEOUT_MS)])
-            .expose_headers([X_REQUEST_ID, header::RETRY_AFTER]),
+            .allow_headers([
+                header::CONTENT_TYPE,
+                X_REQUEST_ID,
+                HeaderName::from_static(X_REQUEST_TIMEOUT_MS),
+                INFERENCE_HEADER_CONTENT_LENGTH,
+            ])
+            .expose_headers([X_REQUEST_ID, header::RETRY_AFTER, INFERENCE_HEADER_CONTENT_LENGTH]),
     )
 }
 

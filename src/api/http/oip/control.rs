@@ -1,0 +1,49 @@
+//! The repository: its index; loading and unloading, which are off.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+
+use crate::{
+    api::{
+        error::ErrorResponse,
+        http::{app::App, body::UnreadBody, call::Call, url_path::UrlPath},
+        oip::index,
+    },
+    error::{Error, Result},
+};
+
+/// The body of a request for the index.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct IndexRequest {
+    /// Whether only what serves is listed.
+    ready: bool,
+}
+
+/// `POST /v2/repository/index`
+pub async fn index(State(app): State<App>, request: Request) -> Result<Response, ErrorResponse> {
+    let IndexRequest { ready } = read_index_request(&app, request).await?;
+    Ok(Json(index::list(app.service.registry(), ready)).into_response())
+}
+
+/// `POST /v2/repository/models/{model}/load` and `…/unload`
+pub async fn refuse(UrlPath(_model): UrlPath<String>) -> ErrorResponse {
+    index::control_is_off().into()
+}
+
+async fn read_index_request(app: &App, request: Request) -> Result<IndexRequest, ErrorResponse> {
+    let deadline = Call::of(&request)?.deadline()?;
+    let body = UnreadBody::of(request).read(app.config.limits.max_body_bytes, deadline).await?;
+    match body.trim_ascii() {
+        [] => Ok(IndexRequest::default()),
+        json => serde_json::from_slice(json).map_err(|error| {
+            let what =
+                if error.is_data() { "expected an object such as {\"ready\":true}" } else { "Request must be JSON" };
+            Error::invalid(format!("{what}: {error}")).into()
+        }),
+    }
+}
