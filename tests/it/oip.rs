@@ -189,3 +189,19 @@ async fn every_version_is_described_and_asked_by_its_own_number() {
     }
     assert_eq!(server.get_json("/v2/models/model/stats").await["model_stats"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn only_inference_is_compressed() {
+    // tritonclient's asyncio client says that it accepts compressed answers, and understands them only there.
+    let server = TestServer::start().await;
+    let long = "z".repeat(2000);
+    for (method, path, status) in [
+        (Method::GET, "/v2/models/stats".to_owned(), 200),
+        (Method::GET, "/v2/models/breast_cancer".to_owned(), 200),
+        (Method::GET, format!("/v2/{long}"), 404),
+    ] {
+        let response = server.request(method, &path).header("accept-encoding", "gzip").send().await.unwrap();
+        assert_eq!((response.status().as_u16(), response.headers().get("content-encoding")), (status, None), "{path}");
+        assert!(response.bytes().await.unwrap().len() > 1024, "{path} is short anyway");
+    }
+}

@@ -13,14 +13,17 @@ use std::{
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderMap, HeaderValue, header},
+    http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
 use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _};
 use tower_http::{
-    compression::{CompressionLayer, predicate::SizeAbove},
+    compression::{
+        CompressionLayer,
+        predicate::{Predicate, SizeAbove},
+    },
     decompression::{DecompressionBody, RequestDecompressionLayer},
 };
 
@@ -83,11 +86,21 @@ where
 {
     let coded = ServiceBuilder::new()
         .map_response(IntoResponse::into_response)
-        .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES)))
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES).and(may_be_compressed)))
         .layer(RequestDecompressionLayer::new())
         .map_request(|request: http::Request<DecompressionBody<Body>>| request.map(Body::new))
         .service(plain);
     Box::pin(coded.oneshot(request))
+}
+
+/// Left in the extensions of a response that must stay as it is, because there are clients that accept compressed answers
+/// without understanding them.
+#[derive(Clone, Copy, Debug)]
+pub struct Uncompressed;
+
+/// Tells whether a response may be compressed. Errors never are: their bodies are written outside of this layer.
+fn may_be_compressed(_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions) -> bool {
+    extensions.get::<Uncompressed>().is_none()
 }
 
 /// Writes a known content coding as tower-http knows it: the names have no case, and `x-gzip` means `gzip` (RFC 9110,

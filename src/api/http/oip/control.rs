@@ -1,16 +1,15 @@
 //! The repository: its index; loading and unloading, which are off.
 
 use axum::{
-    Json,
     extract::{Request, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use serde::Deserialize;
 
 use crate::{
     api::{
         error::ErrorResponse,
-        http::{app::App, body::UnreadBody, call::Call, url_path::UrlPath},
+        http::{app::App, body::UnreadBody, call::Call, oip::models::plain, url_path::UrlPath},
         oip::index,
     },
     error::{Error, Result},
@@ -27,7 +26,7 @@ struct IndexRequest {
 /// `POST /v2/repository/index`
 pub async fn index(State(app): State<App>, request: Request) -> Result<Response, ErrorResponse> {
     let IndexRequest { ready } = read_index_request(&app, request).await?;
-    Ok(Json(index::list(app.service.registry(), ready)).into_response())
+    Ok(plain(index::list(app.service.registry(), ready)))
 }
 
 /// `POST /v2/repository/models/{model}/load` and `…/unload`

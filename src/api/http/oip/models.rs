@@ -1,12 +1,19 @@
 //! What there is to know of the server and its models.
+//!
+//! None of it is compressed: tritonclient's asyncio client says that it accepts that, and understands it only of inference.
 
-use axum::{Json, extract::State, response::IntoResponse, response::Response};
+use axum::{
+    Extension, Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::{
     api::{
         error::ErrorResponse,
-        http::{app::App, url_path::UrlPath},
+        http::{app::App, layers::codings::Uncompressed, url_path::UrlPath},
         oip::{config, metadata, models::find, statistics},
     },
     error::Result,
@@ -17,13 +24,13 @@ type Answered = Result<Response, ErrorResponse>;
 
 /// `GET /v2`
 pub async fn server() -> Response {
-    Json(metadata::server()).into_response()
+    plain(metadata::server())
 }
 
 /// `GET /v2/models`, as KServe has it.
 pub async fn list(State(app): State<App>) -> Response {
     let names: Vec<_> = app.service.registry().entries().map(|(name, _)| name.as_str()).collect();
-    Json(json!({"models": names})).into_response()
+    plain(json!({"models": names}))
 }
 
 /// `GET /v2/models/{model}`
@@ -64,7 +71,7 @@ pub async fn config_of_version(
 
 /// `GET /v2/models/stats`
 pub async fn all_stats(State(app): State<App>) -> Response {
-    Json(statistics::all(&app.service)).into_response()
+    plain(statistics::all(&app.service))
 }
 
 /// `GET /v2/models/{model}/stats`
@@ -80,21 +87,26 @@ pub async fn stats_of_version(
     statistics_of(&app, &model, Some(&version))
 }
 
+/// Writes an answer that is not compressed.
+pub(super) fn plain(answer: impl Serialize) -> Response {
+    (Extension(Uncompressed), Json(answer)).into_response()
+}
+
 fn describe(app: &App, model: &str, version: Option<&str>) -> Answered {
     let served_model = find(&app.service, model, version)?;
-    Ok(Json(metadata::model(&app.service, &served_model, version.is_some())?).into_response())
+    Ok(plain(metadata::model(&app.service, &served_model, version.is_some())?))
 }
 
 fn readiness(app: &App, model: &str, version: Option<&str>) -> Answered {
     let served_model = find(&app.service, model, version)?;
-    Ok(Json(json!({"name": served_model.name.as_str(), "ready": true})).into_response())
+    Ok(plain(json!({"name": served_model.name.as_str(), "ready": true})))
 }
 
 fn configuration(app: &App, model: &str, version: Option<&str>) -> Answered {
-    Ok(Json(config::model(&*find(&app.service, model, version)?)).into_response())
+    Ok(plain(config::model(&*find(&app.service, model, version)?)))
 }
 
 fn statistics_of(app: &App, model: &str, version: Option<&str>) -> Answered {
     let served_model = find(&app.service, model, version)?;
-    Ok(Json(statistics::model(app.service.registry(), &served_model, version.is_some())?).into_response())
+    Ok(plain(statistics::model(app.service.registry(), &served_model, version.is_some())?))
 }
