@@ -88,7 +88,7 @@ async fn every_example_works_when_it_is_posted_and_the_answer_is_as_declared() {
     let server = TestServer::start().await;
     let document = server.get_json("/openapi.json").await;
     let mut tried = 0;
-    for (path, _, operation) in operations(&document).into_iter().filter(|(_, method, _)| *method == "post") {
+    for (path, _, operation) in operations(&document).into_iter().filter(|(path, ..)| path.ends_with("/predict")) {
         let body = &operation["requestBody"]["content"]["application/json"];
         let examples = body["examples"].as_object().unwrap();
         assert_eq!(examples.keys().next().unwrap(), "example", "{path}");
@@ -166,6 +166,33 @@ async fn the_servers_own_answers_are_as_declared() {
     let content_type = metrics.headers()["content-type"].to_str().unwrap();
     let declared = document["paths"]["/metrics"]["get"]["responses"]["200"]["content"].as_object().unwrap();
     assert!(declared.contains_key(content_type), "{content_type}");
+}
+
+#[tokio::test]
+async fn what_the_open_inference_protocol_answers_is_as_declared() {
+    let server = TestServer::start().await;
+    let document = server.get_json("/openapi.json").await;
+    let operations = operations(&document);
+    let of_protocol: Vec<_> = operations.iter().filter(|(path, ..)| path.starts_with("/v2")).collect();
+    assert_eq!(of_protocol.len(), 18);
+    for (path, method, operation) in of_protocol {
+        for model in ["iris", "text", "digits"] {
+            let url = path.replace("{model}", model).replace("{version}", "1");
+            let body = &operation["requestBody"]["content"]["application/json"];
+            let response = match (*method, path.ends_with("infer")) {
+                ("get", _) => server.get(&url).await,
+                (_, false) => server.post(&url, r#"{"ready":true}"#).await,
+                (_, true) if model != "iris" => continue,
+                (_, true) => {
+                    let example = &body["examples"]["example"]["value"];
+                    fits(&document, &body["schema"], example);
+                    server.post(&url, example.to_string()).await
+                }
+            };
+            let declared = content(&document, &operation["responses"][response.status().as_str()]);
+            fits(&document, &closed(&document, declared), &response.json().await.unwrap());
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use utoipa::openapi::{
 };
 
 use crate::{
-    api::http::openapi::{operations, parts::shared_components, predict::Described},
+    api::http::openapi::{open_inference, operations, parts::shared_components, predict::Described},
     model::name::ModelName,
     serving::registry::{ModelEntry, ModelRegistry, ModelState},
 };
@@ -20,7 +20,8 @@ pub fn document(registry: &ModelRegistry) -> OpenApi {
         draft.add_model(name, entry, registry.default_model() == Some(name));
     }
     let (paths, components) = operations::add(draft.paths, shared_components(draft.components), registry);
-    draft.tags.push(operations::tag());
+    let (paths, components) = open_inference::add(paths, components, registry);
+    draft.tags.extend([operations::tag(), open_inference::tag()]);
     let info = InfoBuilder::new()
         .title("onnxd")
         .version(env!("CARGO_PKG_VERSION"))

@@ -6,6 +6,8 @@
 pub mod docs;
 pub mod document;
 mod element;
+mod open_inference;
+mod open_inference_schemas;
 mod operations;
 mod parts;
 mod predict;

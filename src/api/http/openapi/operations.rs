@@ -97,7 +97,7 @@ fn answer(description: &str, component: &str) -> Response {
     json_response(description, Content::new(Some(Ref::from_schema_name(component))))
 }
 
-fn flag(description: &str, key: &str) -> Response {
+pub(super) fn flag(description: &str, key: &str) -> Response {
     let yes = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([true]));
     let body = ObjectBuilder::new().property(key, yes).required(key);
     json_response(description, Content::new(Some(body)))
@@ -112,7 +112,7 @@ fn metrics() -> Response {
     response("Prometheus' text format.").content(Metrics::CONTENT_TYPE, text).build()
 }
 
-fn text() -> ObjectBuilder {
+pub(super) fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
@@ -124,12 +124,12 @@ fn state() -> ObjectBuilder {
     text().enum_values(Some(["loading", "ready", "failed"]))
 }
 
-fn list_of(items: impl Into<RefOr<Schema>>) -> ArrayBuilder {
+pub(super) fn list_of(items: impl Into<RefOr<Schema>>) -> ArrayBuilder {
     ArrayBuilder::new().items(items.into())
 }
 
 /// Makes an object in which all these properties are required.
-fn object<const N: usize>(properties: [(&str, RefOr<Schema>); N]) -> ObjectBuilder {
+pub(super) fn object<const N: usize>(properties: [(&str, RefOr<Schema>); N]) -> ObjectBuilder {
     properties
         .into_iter()
         .fold(ObjectBuilder::new(), |object, (name, schema)| object.property(name, schema).required(name))
