@@ -16,7 +16,7 @@ WITH_TOOLS = PATH="$(abspath $(TOOLS))/bin:$$PATH"
 CI_STAGES = lint docs test peers deny bench-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fetch build install fmt fmt-check lint docs deny bench bench-compile peers ci clean
+.PHONY: help run test clients fetch build install fmt fmt-check lint docs deny bench bench-compile peers ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,9 +24,13 @@ help: ## List the targets
 run: fetch ## Serve ./models with a release build (MODELS=dir, ARGS="--port 9000")
 	$(CARGO) run --release --locked -- serve $(MODELS) $(DEFAULT_MODEL) $(ARGS)
 
-test: fetch ## Run the unit, integration and documentation tests
+test: fetch ## Run the unit, integration and documentation tests, and the clients
 	$(CARGO) test --locked
+	@$(MAKE) --no-print-directory clients
 	@echo "test: all tests passed"
+
+clients: ## Try the daemon with the clients that people have (CLIENTS="curl triton" for some of them)
+	@PYTHON="$(PYTHON)" CARGO="$(CARGO)" sh tests/clients/run.sh $(CLIENTS)
 
 fetch: ## Fetch ONNX Runtime into .onnxruntime, checked; nothing to do when it is there
 	@$(PYTHON) .cargo/fetch-onnxruntime.py

@@ -63,5 +63,5 @@ export ORT_DYLIB_PATH
 "$CARGO" build --locked
 
 mkdir -p "$target/peers"
-exec "$venv/bin/python" tests/peers/check.py \
+PYTHONPATH=tests exec "$venv/bin/python" tests/peers/check.py \
     --daemon "$target/debug/onnxd" --models models --browser "$browser" --output "$target/peers"

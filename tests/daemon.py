@@ -24,13 +24,13 @@ def listening_address(log_line):
 
 
 class Daemon:
-    """A context manager; `url` is the HTTP root, without a slash at the end."""
+    """A context manager; `address` is where it listens, `url` the HTTP root, without a slash at the end."""
 
-    def __init__(self, binary, models, log_path):
+    def __init__(self, binary, models, log_path, *options):
         self.log_path = log_path
         self._command = [str(binary), "serve", str(models), "--host", "127.0.0.1", "--port", "0"]
-        self._command += ["--log-format", "json"]
-        self._address = None
+        self._command += ["--log-format", "json", *options]
+        self.address = None
         self._announced = threading.Event()
 
     def __enter__(self):
@@ -66,9 +66,9 @@ class Daemon:
             for line in self._process.stdout:
                 log.write(line)
                 log.flush()
-                if self._address is None:
-                    self._address = listening_address(line)
-                    if self._address:
+                if self.address is None:
+                    self.address = listening_address(line)
+                    if self.address:
                         self._announced.set()
         # The log has ended: whoever waits for the address must not wait on.
         self._announced.set()
@@ -76,9 +76,9 @@ class Daemon:
     def _wait_until_ready(self):
         deadline = time.monotonic() + START_SECONDS
         self._announced.wait(START_SECONDS)
-        if self._address is None:
+        if self.address is None:
             raise RuntimeError("{} announced no address; its log: {}".format(self._command, self._log_tail()))
-        self.url = "http://" + self._address
+        self.url = "http://" + self.address
         while not self._answers_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("{} did not become ready; its log: {}".format(self._command, self._log_tail()))
