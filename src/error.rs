@@ -20,12 +20,16 @@ pub enum ErrorKind {
     PayloadTooLarge,
     /// The request did not arrive in time; the client was too slow.
     RequestTimeout,
+    /// The body is of a kind that this path does not take.
+    UnsupportedMediaType,
     /// The model's queue is full.
     Overloaded,
     /// The model is loading or has failed, or the server is draining.
     Unavailable,
     /// The deadline passed before an answer was ready.
     DeadlineExceeded,
+    /// A part of a protocol that onnxd does not have.
+    Unimplemented,
     /// Our fault; the message says nothing of the inside.
     Internal,
 }

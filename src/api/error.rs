@@ -31,9 +31,11 @@ pub fn rendering(kind: ErrorKind) -> Rendering {
         ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found", false),
         ErrorKind::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout", false),
         ErrorKind::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", false),
+        ErrorKind::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", false),
         ErrorKind::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "overloaded", true),
         ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", true),
         ErrorKind::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", false),
+        ErrorKind::Unimplemented => (StatusCode::NOT_IMPLEMENTED, "unimplemented", false),
         ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", false),
     };
     Rendering { status, code, retry }

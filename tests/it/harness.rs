@@ -193,6 +193,7 @@ pub async fn error_text(response: Response, status: u16) -> String {
         415 => "unsupported_media_type",
         429 => "overloaded",
         500 => "internal",
+        501 => "unimplemented",
         503 => "unavailable",
         504 => "deadline_exceeded",
         _ => "invalid_argument",

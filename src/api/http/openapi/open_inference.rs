@@ -16,10 +16,7 @@ use crate::{
         openapi::{
             open_inference_schemas::{INFER_REQUEST, INFER_RESPONSE, add_schemas},
             operations::{flag, list_of, object, text},
-            parts::{
-                JSON, PREDICTION_ERRORS, error_reference, json_response, response, timeout_reference,
-                unsupported_media_type,
-            },
+            parts::{JSON, PREDICTION_ERRORS, error_reference, json_response, response, timeout_reference},
         },
     },
     error::ErrorKind,
@@ -154,14 +151,12 @@ fn infer(id: &str, parameters: &[Parameter], example: Option<Value>) -> PathItem
         .parameter_in(ParameterIn::Header)
         .description(Some("How long the JSON is that bytes follow; 0 for bytes alone."))
         .schema(Some(ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0))));
-    let (status, unsupported) = unsupported_media_type();
     let operation = with_errors(operation(id, "Infer", answer), PREDICTION_ERRORS)
         .description(Some(INFER))
         .parameters(Some(parameters.to_vec()))
         .parameter(header)
         .parameter_ref(timeout_reference())
-        .request_body(Some(body.content(OCTETS, octets()).build()))
-        .response(status, unsupported);
+        .request_body(Some(body.content(OCTETS, octets()).build()));
     PathItem::new(HttpMethod::Post, operation)
 }
 
@@ -171,10 +166,14 @@ fn index() -> PathItem {
         ObjectBuilder::new().schema_type(Type::Boolean).description(Some("Leave out what does not serve."));
     let body = ObjectBuilder::new().property("ready", only_ready);
     let body: RequestBody = RequestBodyBuilder::new().content(JSON, Content::new(Some(body))).build();
-    let errors = [ErrorKind::InvalidArgument, ErrorKind::RequestTimeout, ErrorKind::PayloadTooLarge];
-    let (status, unsupported) = unsupported_media_type();
+    let errors = [
+        ErrorKind::InvalidArgument,
+        ErrorKind::RequestTimeout,
+        ErrorKind::PayloadTooLarge,
+        ErrorKind::UnsupportedMediaType,
+    ];
     let operation = with_errors(operation("v2_index", "List the models and their states", list), &errors);
-    PathItem::new(HttpMethod::Post, operation.request_body(Some(body)).response(status, unsupported))
+    PathItem::new(HttpMethod::Post, operation.request_body(Some(body)))
 }
 
 fn control(id: &str, summary: &str, names: &[&str]) -> PathItem {

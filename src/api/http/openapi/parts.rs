@@ -32,6 +32,7 @@ pub(super) const PREDICTION_ERRORS: &[ErrorKind] = &[
     ErrorKind::NotFound,
     ErrorKind::RequestTimeout,
     ErrorKind::PayloadTooLarge,
+    ErrorKind::UnsupportedMediaType,
     ErrorKind::Overloaded,
     ErrorKind::Unavailable,
     ErrorKind::DeadlineExceeded,
@@ -65,8 +66,6 @@ pub(super) fn component_key(part: Part, name: &ModelName, version: Option<ModelV
 
 /// Adds the parts that every operation refers to.
 pub(super) fn shared_components(components: ComponentsBuilder) -> ComponentsBuilder {
-    let unsupported = "The content-encoding is none of gzip, deflate and zstd.";
-    let unsupported = error_response(unsupported, code_of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE), false);
     let components = components
         .schema(ERROR, error_schema())
         .header(
@@ -74,8 +73,7 @@ pub(super) fn shared_components(components: ComponentsBuilder) -> ComponentsBuil
             text_header("The request's id, which the log has too: the client's own x-request-id, or a new one."),
         )
         .header(RETRY_AFTER, text_header("After how many seconds to try again."))
-        .parameter(TIMEOUT, timeout_parameter())
-        .response(UNSUPPORTED_MEDIA_TYPE, unsupported);
+        .parameter(TIMEOUT, timeout_parameter());
     PREDICTION_ERRORS.iter().fold(components, |components, kind| {
         let rendering = rendering(*kind);
         components.response(rendering.code, error_response(describe(*kind), rendering.code, rendering.retry))
@@ -85,11 +83,6 @@ pub(super) fn shared_components(components: ComponentsBuilder) -> ComponentsBuil
 /// Refers to the response for a kind of error, and to its status.
 pub(super) fn error_reference(kind: ErrorKind) -> (String, Ref) {
     (rendering(kind).status.as_str().to_owned(), Ref::from_response_name(rendering(kind).code))
-}
-
-/// Refers to the response for a body of an unknown encoding.
-pub(super) fn unsupported_media_type() -> (&'static str, Ref) {
-    ("415", Ref::from_response_name(UNSUPPORTED_MEDIA_TYPE))
 }
 
 /// Refers to the parameter for the header that shortens the deadline.
@@ -108,8 +101,6 @@ pub(super) fn json_response(description: impl Into<String>, content: Content) ->
     response(description).content(JSON, content).build()
 }
 
-const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported_media_type";
-
 fn describe(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidArgument => {
@@ -123,6 +114,8 @@ fn describe(kind: ErrorKind) -> &'static str {
             "The model is loading or has failed, or the server is about to stop; the message says which."
         }
         ErrorKind::DeadlineExceeded => "No answer was ready before the deadline.",
+        ErrorKind::UnsupportedMediaType => "The content-type or the content-encoding is none that is known here.",
+        ErrorKind::Unimplemented => "The protocol has this, but onnxd does not.",
         ErrorKind::Internal => "The server's fault; its log has the cause under the request's id.",
     }
 }
@@ -140,7 +133,7 @@ fn error_response(description: &str, code: &str, retry: bool) -> Response {
 
 fn error_schema() -> Object {
     let codes = PREDICTION_ERRORS.iter().map(|kind| rendering(*kind).code);
-    let others = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::UNSUPPORTED_MEDIA_TYPE].map(code_of_status);
+    let others = [rendering(ErrorKind::Unimplemented).code, code_of_status(StatusCode::METHOD_NOT_ALLOWED)];
     let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
     ObjectBuilder::new()
         .description(Some("The body of every error."))

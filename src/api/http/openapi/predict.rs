@@ -11,10 +11,7 @@ use utoipa::openapi::{
 
 use crate::{
     api::http::openapi::{
-        parts::{
-            JSON, PREDICTION_ERRORS, Part, component_key, error_reference, json_response, timeout_reference,
-            unsupported_media_type,
-        },
+        parts::{JSON, PREDICTION_ERRORS, Part, component_key, error_reference, json_response, timeout_reference},
         request, response,
     },
     model::{name::ModelVersion, rows::Features, task::Task},
@@ -67,13 +64,8 @@ impl Described<'_> {
             .parameter_ref(timeout_reference())
             .request_body(Some(self.request_body()))
             .response("200", json_response("The prediction, or the predictions.", answer));
-        let (status, reference) = unsupported_media_type();
         let errors = PREDICTION_ERRORS.iter().map(|kind| error_reference(*kind));
-        errors
-            .fold(operation.response(status, reference), |operation, (status, reference)| {
-                operation.response(status, reference)
-            })
-            .build()
+        errors.fold(operation, |operation, (status, reference)| operation.response(status, reference)).build()
     }
 
     fn request_body(self) -> RequestBody {
