@@ -15,6 +15,7 @@ mod number_tests;
 pub mod reader;
 #[cfg(test)]
 mod reader_tests;
+pub mod sinks;
 pub mod skip;
 pub mod string;
 pub mod values;

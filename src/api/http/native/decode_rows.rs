@@ -5,12 +5,12 @@ use crate::{
         http::native::{
             decode::{Form, close_envelope, is_envelope},
             decode_messages,
-            decode_sinks::{Columns, Matrix, Misfit, Sink},
         },
         json::{
             element::with_element,
             fault::Fault,
             reader::{Kind, Reader},
+            sinks::{Columns, Matrix, Misfit, Sink},
             string::RawString,
         },
     },

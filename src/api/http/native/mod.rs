@@ -3,7 +3,6 @@
 pub mod decode;
 mod decode_messages;
 mod decode_rows;
-mod decode_sinks;
 #[cfg(test)]
 mod decode_tests;
 #[cfg(test)]

@@ -17,27 +17,31 @@ use crate::{
 };
 
 /// A fault in a row, and the column where it is.
-pub(super) struct Misfit {
-    pub(super) column: Option<usize>,
-    pub(super) fault: Fault,
+#[derive(Debug)]
+pub struct Misfit {
+    /// The column, unless the row as a whole is wrong.
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub fault: Fault,
 }
 
 impl Misfit {
     /// Makes the fault of a whole row.
     #[cold]
-    pub(super) fn whole(message: String) -> Self {
+    pub fn whole(message: String) -> Self {
         Self { column: None, fault: Fault::value(message) }
     }
 
+    /// Makes the fault of a row of so many values too few or too many.
     #[cold]
-    fn wrong_length(expected: usize, got: usize) -> Self {
+    pub fn wrong_length(expected: usize, got: usize) -> Self {
         let plural = if expected == 1 { "" } else { "s" };
         Self::whole(format!("Expected {expected} feature{plural}, but got {got}"))
     }
 }
 
 /// Takes the values of rows, one row after the other.
-pub(super) trait Sink {
+pub trait Sink {
     /// Returns the number of features in a row, where it is known by now.
     fn width(&self) -> Option<usize>;
 
@@ -48,23 +52,33 @@ pub(super) trait Sink {
     fn takes_positional(&self) -> bool;
 
     /// Reads a row that is a list.
+    ///
+    /// # Errors
+    /// Those of its values, and where there are not as many of them as columns.
     fn read_positional(&mut self, reader: &mut Reader<'_>) -> Result<(), Misfit>;
 
     /// Makes place for a row whose columns then come one by one, each once.
     fn begin_row(&mut self);
 
     /// Reads the value of a column in the row that was begun last.
+    ///
+    /// # Errors
+    /// Those of [`ReadElement::read`].
     fn read_at(&mut self, column: usize, reader: &mut Reader<'_>) -> Result<(), Fault>;
 
     /// Makes room for the rows in `remaining` bytes, if they are like the first, which took `read_bytes`.
     fn reserve_alike(&mut self, read_bytes: usize, remaining: usize);
 
     /// Makes the inputs of `rows` rows. They are large: put in their place, not returned.
+    ///
+    /// # Errors
+    /// Those of [`ReadElement::into_tensor`].
     fn finish(self, rows: usize, inputs: &mut InputTensors) -> Result<()>;
 }
 
 /// One input `[N, F]`.
-pub(super) struct Matrix<'s, T> {
+#[derive(Debug)]
+pub struct Matrix<'s, T> {
     spec: &'s TensorSpec,
     width: Option<usize>,
     values: Vec<T>,
@@ -72,7 +86,7 @@ pub(super) struct Matrix<'s, T> {
 
 impl<'s, T: ReadElement> Matrix<'s, T> {
     /// Makes room for one row, as far as so many can be in the body's `remaining` bytes.
-    pub(super) fn new(spec: &'s TensorSpec, width: Option<usize>, remaining: usize) -> Self {
+    pub fn new(spec: &'s TensorSpec, width: Option<usize>, remaining: usize) -> Self {
         let capacity = width.unwrap_or(0).min(remaining / MIN_ELEMENT_BYTES);
         Self { spec, width, values: Vec::with_capacity(capacity) }
     }
@@ -134,13 +148,15 @@ impl<T: ReadElement> Sink for Matrix<'_, T> {
 }
 
 /// One input `[N, 1]` or `[N]` per feature.
-pub(super) struct Columns<'s> {
+#[derive(Debug)]
+pub struct Columns<'s> {
     specs: &'s [TensorSpec],
     columns: SmallVec<[Values; 4]>,
 }
 
 impl<'s> Columns<'s> {
-    pub(super) fn new(specs: &'s [TensorSpec]) -> Self {
+    /// Makes a column for each input.
+    pub fn new(specs: &'s [TensorSpec]) -> Self {
         Self { specs, columns: specs.iter().map(|spec| Values::new(spec.data_type, 1)).collect() }
     }
 }
