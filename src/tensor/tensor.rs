@@ -179,6 +179,15 @@ impl Tensor {
         Ok(Self { data_type: self.data_type, shape, data })
     }
 
+    /// Returns the same elements in another shape, sharing the data.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where the shape has more or fewer elements.
+    pub fn reshaped(self, shape: Shape) -> Result<Self> {
+        check_count(self.data_type, &shape, self.len())?;
+        Ok(Self { shape, ..self })
+    }
+
     /// Returns the element type.
     pub fn data_type(&self) -> DataType {
         self.data_type

@@ -12,7 +12,7 @@ pub struct Fault(Box<Kind>);
 enum Kind {
     Empty,
     Syntax { reason: String, offset: usize },
-    Value(String),
+    Value { message: String, is_ragged: bool },
 }
 
 impl Fault {
@@ -31,14 +31,25 @@ impl Fault {
     /// Makes the fault of JSON that says the wrong thing: what was expected, what came.
     #[cold]
     pub fn value(message: impl Into<String>) -> Self {
-        Self(Box::new(Kind::Value(message.into())))
+        Self(Box::new(Kind::Value { message: message.into(), is_ragged: false }))
+    }
+
+    /// Makes the fault of value of a list that is not as long as the lists beside it, or as is declared.
+    #[cold]
+    pub fn ragged(message: impl Into<String>) -> Self {
+        Self(Box::new(Kind::Value { message: message.into(), is_ragged: true }))
+    }
+
+    /// Tells whether a list was of the wrong length.
+    pub fn is_ragged(&self) -> bool {
+        matches!(&*self.0, Kind::Value { is_ragged: true, .. })
     }
 
     /// Puts where it happened before the message, as in `row 3: …`. Faults of syntax have their offset instead.
     #[cold]
     #[must_use]
     pub fn context(mut self, place: impl fmt::Display) -> Self {
-        if let Kind::Value(message) = &mut *self.0 {
+        if let Kind::Value { message, .. } = &mut *self.0 {
             *message = format!("{place}: {message}");
         }
         self
@@ -52,7 +63,7 @@ impl fmt::Display for Fault {
             Kind::Syntax { reason, offset } => {
                 write!(f, "Request must be JSON: {reason} at byte {offset}")
             }
-            Kind::Value(message) => f.write_str(message),
+            Kind::Value { message, .. } => f.write_str(message),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! numbers go from text to their element type in one step. What a decoder of one protocol needs stays in that
 //! protocol's module; what two of them need belongs here.
 
+pub mod base64;
 pub mod element;
 pub mod fault;
 pub mod flat;
@@ -17,6 +18,7 @@ pub mod reader;
 mod reader_tests;
 pub mod sinks;
 pub mod skip;
+pub mod stack;
 pub mod string;
 pub mod values;
 pub mod write;

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use crate::{
     api::json::{
+        base64::TextOrBase64,
         element::{ReadElement, expected, with_element},
         fault::Fault,
         reader::{Kind, Reader},
@@ -11,7 +12,7 @@ use crate::{
     },
     error::{self, Error},
     model::signature::{Dim, TensorSpec},
-    tensor::{shape::Shape, tensor::Tensor},
+    tensor::{data_type::DataType, shape::Shape, tensor::Tensor},
 };
 
 /// The fewest bytes an element of a list takes: a digit and a comma. No list has more elements than its text allows.
@@ -31,6 +32,46 @@ pub fn read_tensor(reader: &mut Reader<'_>, spec: &TensorSpec) -> error::Result<
     })
 }
 
+/// Reads the value of an input as those write it who do not count an innermost axis of size 1: `[1, 2]` for `[-1, 1]`,
+/// and `[[1], [2]]` for `[-1]`. A string may be `{"b64": "…"}`.
+///
+/// # Errors
+/// Those of [`read_tensor`].
+pub fn read_tensor_loosely(reader: &mut Reader<'_>, spec: &TensorSpec) -> Result<Tensor, Fault> {
+    let dims = spec.dims.as_deref();
+    match (dims, reader.count_opening_brackets()?) {
+        (Some([outer @ .., Dim::Fixed(1)]), depth) if depth == outer.len() => {
+            let tensor = read_of_dims(reader, spec, Some(outer))?;
+            let shape = tensor.shape().iter().copied().chain([1]).collect();
+            tensor.reshaped(shape).map_err(into_fault)
+        }
+        (Some(dims), depth) if depth == dims.len() + 1 && depth > 1 => {
+            let dims: SmallVec<[Dim; 4]> = dims.iter().cloned().chain([Dim::Fixed(1)]).collect();
+            let tensor = read_of_dims(reader, spec, Some(&dims))?;
+            let shape = tensor.shape()[..dims.len() - 1].iter().copied().collect();
+            tensor.reshaped(shape).map_err(into_fault)
+        }
+        (dims, _) => read_of_dims(reader, spec, dims),
+    }
+}
+
+fn read_of_dims(reader: &mut Reader<'_>, spec: &TensorSpec, dims: Option<&[Dim]>) -> Result<Tensor, Fault> {
+    match spec.data_type {
+        DataType::Bytes => read_as::<TextOrBase64>(reader, dims),
+        other => with_element!(other, T => read_as::<T>(reader, dims)),
+    }
+}
+
+fn read_as<T: ReadElement>(reader: &mut Reader<'_>, dims: Option<&[Dim]>) -> Result<Tensor, Fault> {
+    let (shape, values) = read_nested::<T>(reader, dims)?;
+    T::into_tensor(shape, values).map_err(into_fault)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
+fn into_fault(error: Error) -> Fault {
+    Fault::value(error.message())
+}
+
 /// Reads nested lists of elements in row-major order. `dims` are the declared ones, `None` where not even the rank is.
 ///
 /// # Errors
@@ -43,7 +84,7 @@ pub fn read_nested<T: ReadElement>(reader: &mut Reader<'_>, dims: Option<&[Dim]>
     let declared = sizes.iter().try_fold(1_usize, |count, size| count.checked_mul(size.unwrap_or(1)));
     let most = reader.remaining() / MIN_ELEMENT_BYTES + 1;
     let values = Vec::with_capacity(declared.map_or(most, |count| count.min(most)));
-    let mut nested = Nested { sizes, indices: SmallVec::new(), values };
+    let mut nested = Nested { sizes, indices: SmallVec::new(), values, is_alone: true };
     nested.read(reader)?;
     let shape = nested.sizes.iter().map(|size| size.unwrap_or(0)).collect();
     Ok((shape, nested.values))
@@ -74,17 +115,25 @@ pub fn read_list<T: ReadElement>(
     reader.count_rest(values.len() - start)
 }
 
-/// A tensor in the making.
-struct Nested<T> {
+/// A tensor in the making, or several of one shape, one after the other.
+pub(super) struct Nested<T> {
     /// The size of each axis, as declared or as the first list of the axis had it.
-    sizes: SmallVec<[Option<usize>; 4]>,
+    pub(super) sizes: SmallVec<[Option<usize>; 4]>,
     /// Where the list that is being read stands in those around it.
     indices: SmallVec<[usize; 4]>,
-    values: Vec<T>,
+    pub(super) values: Vec<T>,
+    /// Whether the rest of the body is this tensor's, so that room can be made for it.
+    is_alone: bool,
 }
 
 impl<T: ReadElement> Nested<T> {
-    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+    /// Begins tensors that are to be read one after the other, with other things between them.
+    pub(super) fn among_others(sizes: SmallVec<[Option<usize>; 4]>) -> Self {
+        Self { sizes, indices: SmallVec::new(), values: Vec::new(), is_alone: false }
+    }
+
+    /// Reads one tensor; where it is faulty, none must be read after it.
+    pub(super) fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
         match self.sizes.len() {
             0 => self.values.push(T::read(reader)?),
             rank => self.read_axis(reader, rank)?,
@@ -109,7 +158,7 @@ impl<T: ReadElement> Nested<T> {
         let size = *self.sizes[axis].get_or_insert(found);
         if found != size {
             let (noun, plural) = (if rank == 1 { "value" } else { "list" }, if size == 1 { "" } else { "s" });
-            return Err(self.located(Fault::value(format!("expected {size} {noun}{plural}, but got {found}"))));
+            return Err(self.located(Fault::ragged(format!("expected {size} {noun}{plural}, but got {found}"))));
         }
         Ok(())
     }
@@ -127,7 +176,7 @@ impl<T: ReadElement> Nested<T> {
             self.indices.pop();
             found += 1;
             more = reader.more_elements()?;
-            if axis == 0 && found == 1 {
+            if axis == 0 && found == 1 && self.is_alone {
                 self.reserve_alike(reader, start);
             }
         }
@@ -165,7 +214,7 @@ pub fn alike(count: usize, read_bytes: usize, remaining: usize) -> usize {
 
 impl Reader<'_> {
     /// Counts the `[` that stand next, which is the rank of the value if it is well-formed.
-    fn count_opening_brackets(&mut self) -> Result<usize, Fault> {
+    pub(super) fn count_opening_brackets(&mut self) -> Result<usize, Fault> {
         self.peek();
         let rest = self.bytes.get(self.position..).unwrap_or_default();
         let brackets = rest.iter().filter(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'));

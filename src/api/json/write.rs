@@ -9,6 +9,7 @@ use bytes::Bytes;
 use half::{bf16, f16};
 
 use crate::{
+    api::json::base64::write_base64,
     error::{Error, Result},
     tensor::{data_type::DataType, tensor::Tensor},
 };
@@ -19,10 +20,30 @@ const USUAL_ELEMENT_BYTES: usize = 12;
 /// What writing a number returns: nothing to look at after each.
 const NEVER_FAILS: Result<(), Infallible> = Ok(());
 
+/// How a protocol writes what there is more than one way to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Numbers that are not finite.
+    pub not_finite: NotFinite,
+    /// Strings.
+    pub strings: Strings,
+}
+
+/// How elements of type BYTES are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strings {
+    /// As text, which they must be.
+    #[default]
+    Text,
+    /// As `{"b64": "…"}`.
+    Base64,
+}
+
 /// How a number that is not finite is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NotFinite {
     /// As `null`.
+    #[default]
     Null,
     /// As `NaN`, `Infinity` or `-Infinity`: not JSON, but what Python's parser and many others read back.
     Token,
@@ -87,7 +108,21 @@ macro_rules! elements {
                 }
             }
 
-            fn write_lists(self, dims: &[usize], buffer: &mut Vec<u8>, not_finite: NotFinite) -> Result<()> {
+            /// Writes the elements of a row, which must be there: lists nested as deep as `dims` is long, of so many elements.
+            ///
+            /// # Errors
+            /// `InvalidArgument` where there is text that is not UTF-8.
+            pub fn write_row(self, row: usize, dims: &[usize], buffer: &mut Vec<u8>, style: Style) -> Result<()> {
+                let length: usize = dims.iter().product();
+                let row = row * length..(row + 1) * length;
+                match self {
+                    Self::Bool(values) => Self::Bool(&values[row]).write_lists(dims, buffer, style),
+                    Self::Bytes(values) => Self::Bytes(&values[row]).write_lists(dims, buffer, style),
+                    $(Self::$data_type(values) => Self::$data_type(&values[row]).write_lists(dims, buffer, style),)+
+                }
+            }
+
+            fn write_lists(self, dims: &[usize], buffer: &mut Vec<u8>, style: Style) -> Result<()> {
                 match self {
                     Self::Bool(values) => {
                         let Ok(()) = write_lists(buffer, dims, values, &|buffer, value| {
@@ -96,11 +131,17 @@ macro_rules! elements {
                         });
                     }
                     Self::Bytes(values) => {
-                        write_lists(buffer, dims, values, &|buffer, value| write_bytes(buffer, value))?;
+                        write_lists(buffer, dims, values, &|buffer, value| match style.strings {
+                            Strings::Text => write_bytes(buffer, value),
+                            Strings::Base64 => {
+                                write_base64(buffer, value);
+                                Ok(())
+                            }
+                        })?;
                     }
                     $(Self::$data_type(values) => {
                         let Ok(()) = write_lists(buffer, dims, values, &|buffer, value| {
-                            value.write_as(buffer, not_finite);
+                            value.write_as(buffer, style.not_finite);
                             NEVER_FAILS
                         });
                     })+
@@ -204,8 +245,16 @@ write_halves! { f16, bf16 }
 /// # Errors
 /// `InvalidArgument` where a string is not UTF-8, which JSON cannot carry.
 pub fn write_tensor(buffer: &mut Vec<u8>, tensor: &Tensor) -> Result<()> {
+    write_tensor_as(buffer, tensor, Style::default())
+}
+
+/// Writes a tensor as [`write_tensor`] does, in a protocol's own way.
+///
+/// # Errors
+/// `InvalidArgument` where there is text that is not UTF-8.
+pub fn write_tensor_as(buffer: &mut Vec<u8>, tensor: &Tensor, style: Style) -> Result<()> {
     buffer.reserve(tensor.len().saturating_mul(USUAL_ELEMENT_BYTES));
-    Elements::of(tensor).write_lists(tensor.shape(), buffer, NotFinite::Null)
+    Elements::of(tensor).write_lists(tensor.shape(), buffer, style)
 }
 
 /// Writes a tensor as one list, row by row, with tokens for what is not finite.
@@ -214,7 +263,8 @@ pub fn write_tensor(buffer: &mut Vec<u8>, tensor: &Tensor) -> Result<()> {
 /// `InvalidArgument` where a string is not UTF-8, which JSON cannot carry.
 pub fn write_flat(buffer: &mut Vec<u8>, tensor: &Tensor) -> Result<()> {
     buffer.reserve(tensor.len().saturating_mul(USUAL_ELEMENT_BYTES));
-    Elements::of(tensor).write_lists(&[tensor.len()], buffer, NotFinite::Token)
+    let style = Style { not_finite: NotFinite::Token, ..Style::default() };
+    Elements::of(tensor).write_lists(&[tensor.len()], buffer, style)
 }
 
 #[cold]
