@@ -11,14 +11,19 @@ use crate::{harness::TestServer, onnx};
 ///
 /// A number of rank 1 is a feature, and the answer a regression's; of a higher rank, the answer is `outputs`.
 pub async fn serve_identity(data_type: DataType, dims: &[i64]) -> TestServer {
+    serve_model(&onnx::identity(element_type(data_type), dims)).await
+}
+
+/// Serves a model of these bytes under the name `model`.
+pub async fn serve_model(bytes: &[u8]) -> TestServer {
     let folder = TempDir::new().expect("there is room for a folder");
-    let path = folder.path().join("identity.onnx");
-    fs::write(&path, onnx::identity(element_type(data_type), dims)).expect("the file can be written");
+    let path = folder.path().join("model.onnx");
+    fs::write(&path, bytes).expect("the file can be written");
     TestServer::start_with(path, |_config| {}).await
 }
 
 /// Returns the number that onnx.proto has for an element type.
-fn element_type(data_type: DataType) -> i32 {
+pub fn element_type(data_type: DataType) -> i32 {
     match data_type {
         DataType::Fp32 => 1,
         DataType::Uint8 => 2,

@@ -42,6 +42,33 @@ pub fn identity(element_type: i32, dims: &[i64]) -> Vec<u8> {
     })
 }
 
+/// A value that goes through a model as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Through<'a> {
+    /// The name of the input.
+    pub input: &'a str,
+    /// The name of the output.
+    pub output: &'a str,
+    /// The element type, by its number in onnx.proto.
+    pub element_type: i32,
+    /// The dimensions, of which -1 is dynamic.
+    pub dims: &'a [i64],
+}
+
+/// Returns a model through which all of these values go.
+pub fn all_through(values: &[Through<'_>]) -> Vec<u8> {
+    let declare = |name: fn(&Through<'_>) -> String| {
+        values.iter().map(move |through| value(&name(through), through.element_type, through.dims)).collect()
+    };
+    model(Graph {
+        nodes: values.iter().map(|through| node("Identity", &[through.input], &[through.output])).collect(),
+        name: "through".to_owned(),
+        initializers: Vec::new(),
+        inputs: declare(|through| through.input.to_owned()),
+        outputs: declare(|through| through.output.to_owned()),
+    })
+}
+
 /// Returns `y = mean(x)` over the rows: one row, or none if `keeps_rows` is not.
 pub fn mean_of_rows(keeps_rows: bool) -> Vec<u8> {
     let out: &[i64] = if keeps_rows { &[1, 4] } else { &[4] };

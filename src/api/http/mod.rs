@@ -1,9 +1,11 @@
 //! HTTP: the routes, the layers around them, and a folder a protocol.
 
+pub mod answer;
 pub mod app;
 pub mod body;
 pub mod call;
 pub mod connection;
+pub mod frame;
 pub mod layers;
 pub mod native;
 pub mod oip;
@@ -12,5 +14,6 @@ pub mod request_id;
 pub mod router;
 pub mod routes;
 pub mod stall;
+pub mod tfs;
 pub mod unread;
 pub mod url_path;

@@ -6,7 +6,7 @@ use axum::{
     Router,
     http::{HeaderName, HeaderValue, Method, header},
     response::Response,
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use hyper::{Request, body::Incoming};
 use tower::{Service, ServiceBuilder};
@@ -31,6 +31,7 @@ use crate::{
             openapi,
             request_id::X_REQUEST_ID,
             routes::{RouteTable, Routes},
+            tfs,
         },
     },
     config::ServerConfig,
@@ -67,6 +68,7 @@ impl Http {
             .route("/health/ready", get(health::ready))
             .route("/metrics", get(metrics::metrics))
             .merge(open_inference())
+            .merge(tensorflow_serving())
             .with_state(app)
             .merge(openapi::routes(service));
         let (router, routes) = routes.finish(service.metrics())?;
@@ -123,6 +125,19 @@ fn open_inference() -> Routes<App> {
         .route("/v2/repository/index", post(oip::control::index))
         .route("/v2/repository/models/{model}/load", post(oip::control::refuse))
         .route("/v2/repository/models/{model}/unload", post(oip::control::refuse))
+}
+
+/// TensorFlow Serving's protocol and KServe's first. `{model}` may have a verb: `iris:predict`.
+fn tensorflow_serving() -> Routes<App> {
+    Routes::new()
+        .route("/v1/models", get(tfs::status::list))
+        .route("/v1/models/{model}", get(tfs::status::model).post(tfs::predict::model))
+        .route("/v1/models/{model}/metadata", get(tfs::metadata::model))
+        .route("/v1/models/{model}/versions/{version}", get(tfs::status::version).post(tfs::predict::version))
+        .route("/v1/models/{model}/versions/{version}/metadata", get(tfs::metadata::version))
+        .route("/v1/models/{model}/labels/{label}", get(tfs::status::label).post(tfs::predict::label))
+        .route("/v1/models/{model}/labels/{label}/metadata", get(tfs::status::label))
+        .route("/v1/{*path}", any(tfs::predict::no_such_path))
 }
 
 fn cors(config: &ServerConfig) -> Option<CorsLayer> {

@@ -9,6 +9,7 @@ pub mod element;
 pub mod fault;
 pub mod flat;
 mod float;
+pub mod keys;
 pub mod nested;
 pub mod number;
 #[cfg(test)]

@@ -7,6 +7,9 @@ use bytes::Bytes;
 
 use crate::api::json::{fault::Fault, string::RawString};
 
+/// U+FEFF in UTF-8: some editors begin every file with it, and RFC 8259 allows to pass over it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Reads one JSON document, a token at a time.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -37,6 +40,19 @@ impl<'a> Reader<'a> {
     /// Makes a reader of bytes that can be shared: strings are then slices of them, without any copy.
     pub fn sharing(bytes: &'a Bytes) -> Self {
         Self { bytes, position: 0, shared: Some(bytes.clone()) }
+    }
+
+    /// Makes a reader of a request's body. A byte order mark at its start is passed over, and not counted where a message
+    /// names a byte.
+    ///
+    /// # Errors
+    /// A fault of syntax where there is nothing in it.
+    pub fn of_body(body: &'a [u8]) -> Result<Self, Fault> {
+        let mut reader = Self::new(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body));
+        match reader.is_at_end() {
+            true => Err(Fault::empty()),
+            false => Ok(reader),
+        }
     }
 
     /// Returns how many bytes have been read.

@@ -1,5 +1,7 @@
 //! Where the values of rows go: one matrix of a type, or a column for each input.
 
+use std::mem;
+
 use smallvec::SmallVec;
 
 use crate::{
@@ -51,6 +53,11 @@ pub trait Sink {
     /// Tells whether rows may be lists.
     fn takes_positional(&self) -> bool;
 
+    /// Tells whether the value of a column is always a single element.
+    fn takes_scalars(&self) -> bool {
+        true
+    }
+
     /// Reads a row that is a list.
     ///
     /// # Errors
@@ -69,11 +76,11 @@ pub trait Sink {
     /// Makes room for the rows in `remaining` bytes, if they are like the first, which took `read_bytes`.
     fn reserve_alike(&mut self, read_bytes: usize, remaining: usize);
 
-    /// Makes the inputs of `rows` rows. They are large: put in their place, not returned.
+    /// Makes the inputs of `rows` rows, and is empty then. They are large: put in their place, not returned.
     ///
     /// # Errors
     /// Those of [`ReadElement::into_tensor`].
-    fn finish(self, rows: usize, inputs: &mut InputTensors) -> Result<()>;
+    fn finish(&mut self, rows: usize, inputs: &mut InputTensors) -> Result<()>;
 }
 
 /// One input `[N, F]`.
@@ -139,9 +146,9 @@ impl<T: ReadElement> Sink for Matrix<'_, T> {
         self.values.reserve(alike(self.values.len(), read_bytes, remaining));
     }
 
-    fn finish(self, rows: usize, inputs: &mut InputTensors) -> Result<()> {
+    fn finish(&mut self, rows: usize, inputs: &mut InputTensors) -> Result<()> {
         let shape = Shape::new(&[rows, self.width.unwrap_or(0)]);
-        let tensor = T::into_tensor(shape, self.values)?;
+        let tensor = T::into_tensor(shape, mem::take(&mut self.values))?;
         inputs.push(InputTensor { name: self.spec.name.clone(), tensor });
         Ok(())
     }
@@ -200,8 +207,8 @@ impl Sink for Columns<'_> {
         }
     }
 
-    fn finish(self, rows: usize, inputs: &mut InputTensors) -> Result<()> {
-        for (spec, values) in self.specs.iter().zip(self.columns) {
+    fn finish(&mut self, rows: usize, inputs: &mut InputTensors) -> Result<()> {
+        for (spec, values) in self.specs.iter().zip(mem::take(&mut self.columns)) {
             let shape = if spec.rank() == Some(1) { Shape::new(&[rows]) } else { Shape::new(&[rows, 1]) };
             inputs.push(InputTensor { name: spec.name.clone(), tensor: values.into_tensor(shape)? });
         }

@@ -1,5 +1,7 @@
 //! Values that come one a row, among the values of other inputs, put together along a new first axis.
 
+use std::mem;
+
 use smallvec::SmallVec;
 
 use crate::{
@@ -46,6 +48,10 @@ impl Sink for Stacks<'_> {
         self.specs.len() == 1
     }
 
+    fn takes_scalars(&self) -> bool {
+        false
+    }
+
     fn read_positional(&mut self, reader: &mut Reader<'_>) -> Result<(), Misfit> {
         self.read_at(0, reader).map_err(|fault| Misfit { column: Some(0), fault })
     }
@@ -63,8 +69,8 @@ impl Sink for Stacks<'_> {
         }
     }
 
-    fn finish(self, rows: usize, inputs: &mut InputTensors) -> Result<()> {
-        for (spec, stack) in self.specs.iter().zip(self.stacks) {
+    fn finish(&mut self, rows: usize, inputs: &mut InputTensors) -> Result<()> {
+        for (spec, stack) in self.specs.iter().zip(mem::take(&mut self.stacks)) {
             let mut tensor = stack.finish(rows)?;
             // A scalar has no axis for rows: one row is it.
             if spec.rank() == Some(0) && rows == 1 && tensor.shape().len() == 1 {

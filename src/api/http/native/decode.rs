@@ -25,9 +25,6 @@ use crate::{
     request::{InferRequest, InputTensor, InputTensors},
 };
 
-/// U+FEFF in UTF-8: some editors begin every file with it, and RFC 8259 allows to pass over it.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 /// Whether an answer is an object or a list: one row in, one object out; rows in, a list out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -48,16 +45,11 @@ pub struct Decoded {
 
 /// Decodes a body for a model of this schema. What it accepts, `ValidRequest::new` accepts too.
 ///
-/// A byte order mark at the start is passed over, and not counted where a message names a byte.
-///
 /// # Errors
 /// `InvalidArgument`: `Request must be JSON: …` where it is not, else what was expected and what came, with the row,
 /// the feature or the index.
 pub fn decode(schema: &Schema, body: &[u8]) -> Result<Decoded> {
-    let mut reader = Reader::new(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body));
-    if reader.is_at_end() {
-        return Err(Fault::empty().into());
-    }
+    let mut reader = Reader::of_body(body)?;
     if reader.kind()? != Kind::Object {
         return Err(not_an_object(schema, &mut reader));
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::{
     body::Bytes,
     extract::{Request, State},
-    http::{HeaderValue, header},
     response::Response,
 };
 use jiff::Timestamp;
@@ -14,13 +13,14 @@ use crate::{
     api::{
         error::ErrorResponse,
         http::{
+            answer::answer_body,
             app::App,
             body::UnreadBody,
             call::Call,
             native::decode::{Decoded, Form, decode},
             url_path::UrlPath,
         },
-        prediction::{self, Deadline, Protocol},
+        prediction::{Deadline, Protocol},
     },
     error::Result,
     request::{InferRequest, InferResponse},
@@ -67,7 +67,7 @@ fn predict(
     let begun = begin(&app, model, version, request);
     async move {
         let (model, deadline, body) = begun?;
-        answer(app, &model, deadline, body).await
+        answer_body(&app, &model, Native(app.clone()), body, deadline).await
     }
 }
 
@@ -81,19 +81,6 @@ fn begin(
     let call = Call::of(&request)?;
     call.answer_by(&model);
     Ok((model, call.deadline()?, UnreadBody::of(request)))
-}
-
-async fn answer(
-    app: App,
-    model: &Arc<ServedModel>,
-    deadline: Deadline,
-    body: UnreadBody,
-) -> Result<Response, ErrorResponse> {
-    let read = || body.read(app.config.limits.max_body_bytes, deadline);
-    let json = prediction::predict(&app.service, model, deadline, Native(app.clone()), read).await?;
-    let mut response = Response::new(json.into());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
 }
 
 /// The native protocol.

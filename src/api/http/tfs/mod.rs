@@ -1,0 +1,12 @@
+//! TensorFlow Serving's REST API, and KServe's first protocol, which uses the same paths: `/v1/models/…`.
+//!
+//! Both protocols' clients find the keys that they look for in one body. Signatures are the graph's inputs and outputs
+//! under the name `serving_default`.
+
+pub mod decode;
+pub mod encode;
+pub mod instances;
+pub mod metadata;
+pub mod path;
+pub mod predict;
+pub mod status;

@@ -1,0 +1,103 @@
+//! `POST /v1/models/{model}:predict`, `:classify` and `:regress`, also for one version.
+
+use axum::{
+    body::Bytes,
+    extract::{Request, State},
+    response::Response,
+};
+
+use crate::{
+    api::{
+        error::ErrorResponse,
+        http::{
+            answer::answer,
+            app::App,
+            tfs::{
+                decode::{Form, decode},
+                encode::{check_verb, encode},
+                path::{Verb, Version, find, malformed},
+            },
+            url_path::UrlPath,
+        },
+        prediction::Protocol,
+    },
+    error::Result,
+    request::{InferRequest, InferResponse},
+    serving::served_model::ServedModel,
+    tensor::tensor::Tensor,
+};
+
+/// About how many bytes a number takes in JSON.
+const BYTES_PER_VALUE: usize = 10;
+
+/// `POST /v1/models/{model}:{verb}`
+pub async fn model(
+    State(app): State<App>,
+    UrlPath(segment): UrlPath<String>,
+    request: Request,
+) -> Result<Response, ErrorResponse> {
+    let (name, verb) = Verb::split(&segment, &request)?;
+    ask(&app, name, Version::Default, verb, request).await
+}
+
+/// `POST /v1/models/{model}/versions/{version}:{verb}`
+pub async fn version(
+    State(app): State<App>,
+    UrlPath((name, segment)): UrlPath<(String, String)>,
+    request: Request,
+) -> Result<Response, ErrorResponse> {
+    let (number, verb) = Verb::split(&segment, &request)?;
+    ask(&app, &name, Version::Number(number), verb, request).await
+}
+
+/// `POST /v1/models/{model}/labels/{label}:{verb}`
+pub async fn label(
+    State(app): State<App>,
+    UrlPath((name, segment)): UrlPath<(String, String)>,
+    request: Request,
+) -> Result<Response, ErrorResponse> {
+    let (label, verb) = Verb::split(&segment, &request)?;
+    ask(&app, &name, Version::Label(label), verb, request).await
+}
+
+/// Answers any other path under `/v1/`.
+pub async fn no_such_path(request: Request) -> ErrorResponse {
+    malformed(&request).into()
+}
+
+async fn ask(
+    app: &App,
+    name: &str,
+    version: Version<'_>,
+    verb: Verb,
+    request: Request,
+) -> Result<Response, ErrorResponse> {
+    let model = find(app, name, version, &request)?;
+    check_verb(verb, &model.schema.task)?;
+    answer(app, &model, TensorFlowServing(verb), request).await
+}
+
+/// TensorFlow Serving's REST protocol.
+struct TensorFlowServing(Verb);
+
+impl Protocol for TensorFlowServing {
+    type Body = Bytes;
+    type Form = Form;
+    type Answer = Vec<u8>;
+
+    fn decoded_bytes(&self, body: &Bytes) -> usize {
+        body.len()
+    }
+
+    fn decode(&self, model: &ServedModel, body: Bytes) -> Result<(InferRequest, Form)> {
+        decode(&model.schema, self.0, &body)
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse, _form: &Form) -> usize {
+        response.outputs.iter().map(Tensor::len).sum::<usize>() * BYTES_PER_VALUE
+    }
+
+    fn encode(&self, model: &ServedModel, response: InferResponse, form: Form) -> Result<Vec<u8>> {
+        encode(&model.schema, &response, form)
+    }
+}
