@@ -51,6 +51,19 @@ pub fn code_of_status(status: StatusCode) -> &'static str {
     }
 }
 
+/// Returns what MLflow calls an error of this status.
+pub fn mlflow_code_of_status(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => "RESOURCE_DOES_NOT_EXIST",
+        StatusCode::TOO_MANY_REQUESTS => "RESOURCE_EXHAUSTED",
+        StatusCode::NOT_IMPLEMENTED => "NOT_IMPLEMENTED",
+        StatusCode::SERVICE_UNAVAILABLE => "TEMPORARILY_UNAVAILABLE",
+        StatusCode::GATEWAY_TIMEOUT => "DEADLINE_EXCEEDED",
+        status if status.is_client_error() => "BAD_REQUEST",
+        _ => "INTERNAL_ERROR",
+    }
+}
+
 /// The body of every error.
 #[derive(Debug, Serialize)]
 pub struct ErrorBody<'a> {
@@ -60,6 +73,18 @@ pub struct ErrorBody<'a> {
     pub code: &'a str,
     /// The request's id, which the log has too.
     pub request_id: &'a str,
+    /// What MLflow's clients look for, on MLflow's paths.
+    #[serde(flatten)]
+    pub mlflow: Option<MlflowError<'a>>,
+}
+
+/// The keys of an error that MLflow's clients look for.
+#[derive(Debug, Serialize)]
+pub struct MlflowError<'a> {
+    /// What was wrong, for a program.
+    pub error_code: &'a str,
+    /// What was wrong, for a person.
+    pub message: &'a str,
 }
 
 /// An error on its way out; the `errors` layer writes its body, which needs the request's id.

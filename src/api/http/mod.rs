@@ -7,6 +7,7 @@ pub mod call;
 pub mod connection;
 pub mod frame;
 pub mod layers;
+pub mod mlflow;
 pub mod native;
 pub mod oip;
 pub mod openapi;

@@ -26,6 +26,7 @@ use crate::{
                 deadline::{ConnectionTimer, DeadlineLayer},
                 panics::PanicLayer,
             },
+            mlflow,
             native::{health, metrics, models, predict, welcome},
             oip::{self, binary::INFERENCE_HEADER_CONTENT_LENGTH},
             openapi,
@@ -69,6 +70,9 @@ impl Http {
             .route("/metrics", get(metrics::metrics))
             .merge(open_inference())
             .merge(tensorflow_serving())
+            .route("/invocations", post(mlflow::invocations::invocations))
+            .route("/ping", get(mlflow::probes::ping))
+            .route("/version", get(mlflow::probes::version))
             .with_state(app)
             .merge(openapi::routes(service));
         let (router, routes) = routes.finish(service.metrics())?;

@@ -20,6 +20,17 @@ impl Reader<'_> {
         self.skip_at(0)
     }
 
+    /// Reads a number, `null`, `true`, `false`, `NaN` or `Infinity`, and returns it as it was written.
+    ///
+    /// # Errors
+    /// A fault of syntax where none stands next.
+    pub fn scalar_text(&mut self) -> Result<String, Fault> {
+        self.peek();
+        let start = self.position;
+        self.skip_scalar()?;
+        Ok(String::from_utf8_lossy(&self.bytes[start..self.position]).into_owned())
+    }
+
     /// Reads the rest of an array whose first `count` elements have been read and tells how many it has in all.
     /// What was read last must have been a comma.
     ///

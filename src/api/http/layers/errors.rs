@@ -10,8 +10,8 @@ use axum::{
 
 use crate::{
     api::{
-        error::{ErrorBody, ErrorResponse, code_of_status, rendering},
-        http::call::Call,
+        error::{ErrorBody, ErrorResponse, MlflowError, code_of_status, mlflow_code_of_status, rendering},
+        http::{call::Call, mlflow},
     },
     error::{Error, ErrorKind},
 };
@@ -23,19 +23,20 @@ pub fn describe(call: &Call, response: &mut Response) {
         return;
     }
     let id = &call.id().to_string();
+    let is_mlflow = mlflow::PATHS.contains(&call.route().path());
+    let body = |error, code| {
+        let mlflow = is_mlflow.then(|| MlflowError { error_code: mlflow_code_of_status(status), message: error });
+        with_body(response, &ErrorBody { error, code, request_id: id, mlflow })
+    };
     *response = match response.extensions().get::<ErrorResponse>() {
         Some(ErrorResponse(error)) => {
             if error.kind() == ErrorKind::Internal {
                 tracing::error!(request_id = id, "request {id} failed: {error}");
             }
-            let body = ErrorBody { error: error.message(), code: rendering(error.kind()).code, request_id: id };
-            with_body(response, &body)
+            body(error.message(), rendering(error.kind()).code)
         }
         None if is_json(response) => return,
-        None => {
-            let error = sentence(status, call);
-            with_body(response, &ErrorBody { error: &error, code: code_of_status(status), request_id: id })
-        }
+        None => body(&sentence(status, call), code_of_status(status)),
     };
 }
 
