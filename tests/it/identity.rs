@@ -11,13 +11,17 @@ use crate::{harness::TestServer, onnx};
 ///
 /// A number of rank 1 is a feature, and the answer a regression's; of a higher rank, the answer is `outputs`.
 pub async fn serve_identity(data_type: DataType, dims: &[i64]) -> TestServer {
-    serve_model(&onnx::identity(element_type(data_type), dims)).await
+    serve_file("identity.onnx", &onnx::identity(element_type(data_type), dims)).await
 }
 
 /// Serves a model of these bytes under the name `model`.
 pub async fn serve_model(bytes: &[u8]) -> TestServer {
+    serve_file("model.onnx", bytes).await
+}
+
+async fn serve_file(name: &str, bytes: &[u8]) -> TestServer {
     let folder = TempDir::new().expect("there is room for a folder");
-    let path = folder.path().join("model.onnx");
+    let path = folder.path().join(name);
     fs::write(&path, bytes).expect("the file can be written");
     TestServer::start_with(path, |_config| {}).await
 }

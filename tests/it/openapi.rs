@@ -88,18 +88,59 @@ async fn every_example_works_when_it_is_posted_and_the_answer_is_as_declared() {
     let server = TestServer::start().await;
     let document = server.get_json("/openapi.json").await;
     let mut tried = 0;
-    for (path, _, operation) in operations(&document).into_iter().filter(|(path, ..)| path.ends_with("/predict")) {
+    let predicts = |path: &str| path.ends_with("/predict") || path.starts_with("/v1/") || path == "/invocations";
+    for (path, _, operation) in
+        operations(&document).into_iter().filter(|(path, method, _)| *method == "post" && predicts(path))
+    {
         let body = &operation["requestBody"]["content"]["application/json"];
         let examples = body["examples"].as_object().unwrap();
         assert_eq!(examples.keys().next().unwrap(), "example", "{path}");
         for example in examples.values() {
             fits(&document, &body["schema"], &example["value"]);
-            let answer = server.predict(path, &example["value"].to_string()).await;
+            let answer = predict_as_json(&server, path, &example["value"]).await;
             fits(&document, content(&document, &operation["responses"]["200"]), &answer);
             tried += 1;
         }
     }
-    assert_eq!(tried, 13, "six models, one of them by default too; all but digits have an example of rows");
+    assert_eq!(
+        tried, 25,
+        "six models, one of them by default too; all but digits have an example of rows; as TensorFlow Serving six \
+         predict, four classify and one regresses; MLflow asks the default model"
+    );
+}
+
+/// Posts a body under its content type, and returns the answer, which must be strict JSON.
+async fn predict_as_json(server: &TestServer, path: &str, body: &Value) -> Value {
+    let response = server.request(reqwest::Method::POST, path).json(body).send().await.unwrap();
+    let (status, text) = (response.status(), response.text().await.unwrap());
+    assert_eq!(status, 200, "{path} {body}: {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test]
+async fn other_protocols_answers_to_golden_requests_are_as_declared() {
+    let server = TestServer::start().await;
+    let document = server.get_json("/openapi.json").await;
+    for (path, body) in [
+        ("/v1/models/iris:predict", json!({"inputs": [[5.1, 3.5, 1.4, 0.2]]})),
+        ("/v1/models/iris:predict", json!({"instances": [[5.1, 3.5, 1.4, 0.2]]})),
+        ("/v1/models/iris_zipmap:predict", json!({"instances": [[5.1, 3.5, 1.4, 0.2]]})),
+        (
+            "/v1/models/ride_duration:predict",
+            json!({"inputs": {"PULocationID": [1], "DOLocationID": [2], "trip_distance": [3]}}),
+        ),
+        ("/v1/models/text:predict", json!({"instances": [{"text": {"b64": "aGk="}}, {"text": ["hi"]}]})),
+        ("/v1/models/text:classify", json!({"examples": [{"text": "hi"}]})),
+        ("/invocations", json!({"inputs": {"features": [[5.1, 3.5, 1.4, 0.2]]}})),
+        ("/invocations", json!({"instances": [{"features": [5.1, 3.5, 1.4, 0.2]}], "params": {}})),
+        ("/invocations", json!({"dataframe_records": [[5.1, 3.5, 1.4, 0.2]]})),
+        ("/invocations", json!({"dataframe_split": {"columns": ["a", "b", "c", "d"], "data": [[5.1, 3.5, 1.4, 0.2]]}})),
+    ] {
+        let operation = &document["paths"][path]["post"];
+        fits(&document, &operation["requestBody"]["content"]["application/json"]["schema"], &body);
+        let answer = predict_as_json(&server, path, &body).await;
+        fits(&document, &closed(&document, content(&document, &operation["responses"]["200"])), &answer);
+    }
 }
 
 #[tokio::test]
@@ -153,6 +194,10 @@ async fn the_servers_own_answers_are_as_declared() {
         ("/models/{model}", "/models/ride_duration"),
         ("/models/{model}", "/models/digits"),
         ("/health", "/health"),
+        ("/v1/models", "/v1/models"),
+        ("/v1/models/{model}", "/v1/models/iris"),
+        ("/v1/models/{model}/versions/{version}", "/v1/models/iris/versions/1"),
+        ("/v1/models/{model}/metadata", "/v1/models/iris/metadata"),
         ("/health/live", "/health/live"),
         ("/health/ready", "/health/ready"),
     ] {
@@ -162,6 +207,9 @@ async fn the_servers_own_answers_are_as_declared() {
     let predict = &document["paths"]["/models/iris/predict"]["post"]["responses"];
     let refusal: Value = server.post("/models/iris/predict", "not JSON").await.json().await.unwrap();
     fits(&document, &closed(&document, content(&document, &predict["400"])), &refusal);
+    let refusal: Value = server.post("/invocations", "not JSON").await.json().await.unwrap();
+    let invocations = &document["paths"]["/invocations"]["post"]["responses"];
+    fits(&document, &closed(&document, content(&document, &invocations["415"])), &refusal);
     let metrics = server.get("/metrics").await;
     let content_type = metrics.headers()["content-type"].to_str().unwrap();
     let declared = document["paths"]["/metrics"]["get"]["responses"]["200"]["content"].as_object().unwrap();
@@ -230,7 +278,15 @@ async fn versions_have_paths_of_their_own_where_there_are_several() {
         document["paths"].as_object().unwrap().keys().filter(|path| path.ends_with("predict")).collect();
     assert_eq!(
         paths,
-        ["/models/model/versions/1/predict", "/models/model/predict", "/predict", "/models/model/versions/2/predict"]
+        [
+            "/models/model/versions/1/predict",
+            "/v1/models/model/versions/1:predict",
+            "/models/model/predict",
+            "/predict",
+            "/v1/models/model:predict",
+            "/models/model/versions/2/predict",
+            "/v1/models/model/versions/2:predict",
+        ]
     );
     let version = |schema: &str| {
         document["components"]["schemas"][schema]["oneOf"][0]["properties"]["model_version"]["enum"][0].clone()

@@ -5,7 +5,7 @@ use utoipa::openapi::{
 };
 
 use crate::{
-    api::http::openapi::{open_inference, operations, parts::shared_components, predict::Described},
+    api::http::openapi::{mlflow, open_inference, operations, parts::shared_components, predict::Described, tfs},
     model::name::ModelName,
     serving::registry::{ModelEntry, ModelRegistry, ModelState},
 };
@@ -19,9 +19,10 @@ pub fn document(registry: &ModelRegistry) -> OpenApi {
     for (name, entry) in registry.entries() {
         draft.add_model(name, entry, registry.default_model() == Some(name));
     }
-    let (paths, components) = operations::add(draft.paths, shared_components(draft.components), registry);
+    let paths = mlflow::add_probes(tfs::add_status(draft.paths, registry));
+    let (paths, components) = operations::add(paths, shared_components(draft.components), registry);
     let (paths, components) = open_inference::add(paths, components, registry);
-    draft.tags.extend([operations::tag(), open_inference::tag()]);
+    draft.tags.extend([operations::tag(), open_inference::tag(), tfs::tag(), mlflow::tag()]);
     let info = InfoBuilder::new()
         .title("onnxd")
         .version(env!("CARGO_PKG_VERSION"))
@@ -58,10 +59,19 @@ impl Draft {
             }
             if is_default && is_default_model {
                 self.add_path(described, "/predict", "default_predict");
+                self.change_paths(|paths| mlflow::add_invocations(paths, &served_model));
+            }
+            if is_default {
+                self.change_paths(|paths| {
+                    tfs::add_model(paths, &served_model, &format!("/v1/models/{name}"), name.as_str())
+                });
             }
             if several {
                 let path = format!("/models/{name}/versions/{version}/predict");
                 self.add_path(described, &path, &format!("version_{version}_predict_{name}"));
+                let path = format!("/v1/models/{name}/versions/{version}");
+                let suffix = format!("version_{version}_{name}");
+                self.change_paths(|paths| tfs::add_model(paths, &served_model, &path, &suffix));
             }
             if is_default || described_as.is_none() {
                 described_as = Some(served_model.schema.description.clone());
@@ -73,6 +83,10 @@ impl Draft {
     }
 
     fn add_path(&mut self, described: Described<'_>, path: &str, operation_id: &str) {
-        self.paths = described.add_path(std::mem::take(&mut self.paths), path, operation_id);
+        self.change_paths(|paths| described.add_path(paths, path, operation_id));
+    }
+
+    fn change_paths(&mut self, change: impl FnOnce(PathsBuilder) -> PathsBuilder) {
+        self.paths = change(std::mem::take(&mut self.paths));
     }
 }

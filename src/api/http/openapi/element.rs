@@ -42,14 +42,14 @@ pub(super) fn element(data_type: DataType) -> Object {
 }
 
 /// Returns the schema of a tensor as nested arrays of `element`; any value where the graph declares no rank.
-pub(super) fn tensor(spec: &TensorSpec, element: Object) -> Schema {
+pub(super) fn tensor(spec: &TensorSpec, element: impl Into<Schema>) -> Schema {
     let description = format!("{spec}{}", dynamic_names(spec));
     let Some(dims) = &spec.dims else {
         return ObjectBuilder::new().schema_type(SchemaType::AnyValue).description(Some(description)).into();
     };
     let elements = dims.iter().filter_map(Dim::fixed).fold(1, usize::saturating_mul);
     let bounded = elements <= MAX_BOUNDED_ELEMENTS;
-    let innermost = Schema::from(element);
+    let innermost = element.into();
     let nested = dims.iter().rev().fold(innermost, |items, dim| array(items, dim.fixed().filter(|_| bounded)).into());
     match nested {
         Schema::Array(array) => Schema::Array(ArrayBuilder::from(array).description(Some(description)).build()),

@@ -6,6 +6,7 @@
 pub mod docs;
 pub mod document;
 mod element;
+mod mlflow;
 mod open_inference;
 mod open_inference_schemas;
 mod operations;
@@ -14,6 +15,8 @@ mod predict;
 mod request;
 mod response;
 pub mod served;
+mod tfs;
+mod values;
 
 #[cfg(test)]
 mod tests;

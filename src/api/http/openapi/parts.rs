@@ -133,13 +133,16 @@ fn error_response(description: &str, code: &str, retry: bool) -> Response {
 
 fn error_schema() -> Object {
     let codes = PREDICTION_ERRORS.iter().map(|kind| rendering(*kind).code);
-    let others = [rendering(ErrorKind::Unimplemented).code, code_of_status(StatusCode::METHOD_NOT_ALLOWED)];
+    let unimplemented = rendering(ErrorKind::Unimplemented).code;
+    let others = [unimplemented, code_of_status(StatusCode::METHOD_NOT_ALLOWED)];
     let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
     ObjectBuilder::new()
         .description(Some("The body of every error."))
         .property("error", text("What was wrong, for a person."))
         .property("code", text("What was wrong, for a program.").enum_values(Some(codes.chain(others))))
         .property("request_id", text("The request's id, which the log has too."))
+        .property("error_code", text("On MLflow's paths: what MLflow calls it."))
+        .property("message", text("On MLflow's paths: the error once more."))
         .required("error")
         .required("code")
         .required("request_id")

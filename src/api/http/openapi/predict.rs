@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Longer examples are not shown: the page would be slow, and nobody reads them.
-const MAX_EXAMPLE_BYTES: usize = 32 * 1024;
+pub(super) const MAX_EXAMPLE_BYTES: usize = 32 * 1024;
 /// Of longer lists, a description has the beginning.
 const MAX_LISTED_NAMES: usize = 32;
 

@@ -121,7 +121,8 @@ fn envelope(key: &str, description: &str, value: RefOr<Schema>) -> Object {
         .build()
 }
 
-fn any_of(schemas: Vec<RefOr<Schema>>) -> RefOr<Schema> {
+/// Makes a schema of several, of which one must fit; the only one as it is.
+pub(super) fn any_of(schemas: Vec<RefOr<Schema>>) -> RefOr<Schema> {
     match <[_; 1]>::try_from(schemas) {
         Ok([only]) => only,
         Err(schemas) => schemas.into_iter().fold(AnyOfBuilder::new(), AnyOfBuilder::item).into(),
