@@ -63,5 +63,6 @@ async fn a_browser_is_welcomed_with_the_models_and_a_program_with_json() {
     assert!(page.contains("href=\"models/iris\"") && page.contains("Fisher's iris"), "{page}");
     assert!(page.contains("{&quot;features&quot;"), "{page}");
     let welcome = server.get_json("/").await;
+    assert_eq!(welcome["status"], "alive");
     assert_eq!((&welcome["docs"], welcome["models"].as_array().unwrap().len()), (&"/docs".into(), 6));
 }

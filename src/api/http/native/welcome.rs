@@ -34,7 +34,14 @@ pub async fn welcome(State(app): State<App>, headers: HeaderMap) -> Response {
         return ([(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)], page).into_response();
     }
     let models: Vec<_> = registry.entries().map(|(name, _)| name.as_str()).collect();
-    Json(serde_json::json!({"onnxd": env!("CARGO_PKG_VERSION"), "models": models, "docs": "/docs"})).into_response()
+    // KServe's clients look here for whether the server lives.
+    let welcome = serde_json::json!({
+        "onnxd": env!("CARGO_PKG_VERSION"),
+        "status": "alive",
+        "models": models,
+        "docs": "/docs",
+    });
+    Json(welcome).into_response()
 }
 
 fn list(registry: &ModelRegistry) -> String {

@@ -27,8 +27,9 @@ pub(super) fn element(data_type: DataType) -> Object {
     match data_type {
         DataType::Bool => element.schema_type(Type::Boolean).build(),
         DataType::Bytes => element.schema_type(Type::String).build(),
-        DataType::Fp16 | DataType::Bf16 => element.schema_type(nullable(Type::Number)).build(),
-        DataType::Fp32 => number(element, KnownFormat::Float),
+        DataType::Fp16 => bounded(element, half::f16::MAX.to_f64()).build(),
+        DataType::Bf16 => bounded(element, half::bf16::MAX.to_f64()).build(),
+        DataType::Fp32 => number(bounded(element, f32::MAX.into()), KnownFormat::Float),
         DataType::Fp64 => number(element, KnownFormat::Double),
         DataType::Uint8 => integer(element, "uint8", u8::MIN, u8::MAX),
         DataType::Uint16 => integer(element, "uint16", u16::MIN, u16::MAX),
@@ -73,6 +74,11 @@ fn describe(data_type: DataType) -> String {
         float if float.is_float() => format!("{float}; null stands for NaN, a missing value."),
         other => other.to_string(),
     }
+}
+
+/// Makes a number of at most this magnitude.
+fn bounded(element: ObjectBuilder, magnitude: f64) -> ObjectBuilder {
+    element.schema_type(nullable(Type::Number)).minimum(Some(-magnitude)).maximum(Some(magnitude))
 }
 
 fn number(element: ObjectBuilder, format: KnownFormat) -> Object {

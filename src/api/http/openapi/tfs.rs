@@ -21,7 +21,7 @@ use crate::{
             request::any_of,
             values::{input, input_row, number, object, open_object, output, output_row, zero, zeros, zeros_of_row},
         },
-        tfs::path::Verb,
+        tfs::{decode::SIGNATURE, path::Verb},
     },
     error::ErrorKind,
     model::{
@@ -134,7 +134,7 @@ fn path_parameter(name: &str, schema: Schema) -> Parameter {
 }
 
 fn request(schema: &ModelSchema, verb: Verb) -> RefOr<Schema> {
-    let signature_name = || text().description(Some("`serving_default`, or nothing."));
+    let signature_name = || text().enum_values(Some(["", SIGNATURE, verb.method()]));
     let with = |key: &str, value: RefOr<Schema>| open_object([(key, value)]).title(Some(key));
     if verb != Verb::Predict {
         return with("examples", list_of(example_row(schema)).min_items(Some(1)).into())

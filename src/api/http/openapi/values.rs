@@ -19,6 +19,9 @@ use crate::{
     tensor::data_type::DataType,
 };
 
+/// Base64, padded or not.
+const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw](==)?|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?)?$";
+
 /// Returns the schema of the value of an input: of all its rows.
 pub(super) fn input(spec: &TensorSpec) -> RefOr<Schema> {
     let exact = tensor(spec, taken(spec.data_type));
@@ -102,7 +105,7 @@ fn nested_zeros(data_type: DataType, dims: &[Dim]) -> Value {
 fn taken(data_type: DataType) -> Schema {
     match data_type {
         DataType::Bytes => {
-            let base64 = object([(B64, text().description(Some("In base64.")).into())]);
+            let base64 = object([(B64, text().pattern(Some(BASE64)).description(Some("In base64.")).into())]);
             AnyOfBuilder::new().item(element(data_type)).item(base64).into()
         }
         other => element(other).into(),
