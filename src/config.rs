@@ -36,43 +36,19 @@ pub struct Cli {
     pub command: Command,
 }
 
-impl Cli {
-    /// Returns the log settings of whichever command runs.
-    pub fn log(&self) -> &LogSettings {
-        match &self.command {
-            Command::Serve(config) => &config.log,
-            Command::Inspect(settings) => &settings.log,
-            Command::Check(settings) => &settings.log,
-            Command::Doctor(settings) => &settings.server.log,
-            Command::Bench(settings) => &settings.log,
-        }
-    }
-
-    /// Returns the runtime settings of whichever command runs.
-    pub fn runtime(&self) -> &RuntimeSettings {
-        match &self.command {
-            Command::Serve(config) => &config.runtime,
-            Command::Inspect(settings) => &settings.runtime,
-            Command::Check(settings) => &settings.runtime,
-            Command::Doctor(settings) => &settings.server.runtime,
-            Command::Bench(settings) => &settings.runtime,
-        }
-    }
-
-    /// Returns whether the command can do its work only with ONNX Runtime.
-    pub fn needs_runtime(&self) -> bool {
-        match &self.command {
-            Command::Serve(_) | Command::Inspect(_) | Command::Check(_) => true,
-            // It tells of a missing runtime among the rest.
-            Command::Doctor(_) => false,
-            Command::Bench(settings) => settings.raw_path().is_some(),
-        }
-    }
-}
-
 /// What onnxd can be asked to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// What looks at models.
+    #[command(flatten)]
+    WithEngine(EngineCommand),
+    /// Ask the onnxd of this machine whether it is ready; exits 0 or 1, for containers and scripts
+    Healthcheck(HealthcheckSettings),
+}
+
+/// The commands that log, and that run models.
+#[derive(Debug, Subcommand)]
+pub enum EngineCommand {
     /// Serve a folder of models, or one .onnx file
     Serve(Box<ServerConfig>),
     /// Print a model's signature, features, labels and effective settings
@@ -80,10 +56,44 @@ pub enum Command {
     /// Load everything as serve would, warm up, run golden cases; exits 0 or 1
     Check(CheckSettings),
     /// Print what serve would use (CPUs, threads, ONNX Runtime, limits), and what is wrong with it
-    Doctor(DoctorSettings),
+    Doctor(Box<DoctorSettings>),
     /// Load a running daemon, or a model that this process serves, and measure it
     #[command(after_long_help = BENCH_HELP)]
     Bench(Box<BenchSettings>),
+}
+
+impl EngineCommand {
+    /// Returns the log settings of whichever command runs.
+    pub fn log(&self) -> &LogSettings {
+        match self {
+            Self::Serve(config) => &config.log,
+            Self::Inspect(settings) => &settings.log,
+            Self::Check(settings) => &settings.log,
+            Self::Doctor(settings) => &settings.server.log,
+            Self::Bench(settings) => &settings.log,
+        }
+    }
+
+    /// Returns the runtime settings of whichever command runs.
+    pub fn runtime(&self) -> &RuntimeSettings {
+        match self {
+            Self::Serve(config) => &config.runtime,
+            Self::Inspect(settings) => &settings.runtime,
+            Self::Check(settings) => &settings.runtime,
+            Self::Doctor(settings) => &settings.server.runtime,
+            Self::Bench(settings) => &settings.runtime,
+        }
+    }
+
+    /// Returns whether the command can do its work only with ONNX Runtime.
+    pub fn needs_runtime(&self) -> bool {
+        match self {
+            Self::Serve(_) | Self::Inspect(_) | Self::Check(_) => true,
+            // It tells of a missing runtime among the rest.
+            Self::Doctor(_) => false,
+            Self::Bench(settings) => settings.raw_path().is_some(),
+        }
+    }
 }
 
 /// The settings of `serve`: all that `server::bind` needs.
@@ -96,6 +106,10 @@ pub struct ServerConfig {
     #[arg(long, value_name = "MODEL", env = "ONNXD_DEFAULT_MODEL")]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub default_model: Option<String>,
+    /// What is at PATH is one model, and this is its name, whatever its files and folders are called
+    #[arg(long, value_name = "NAME", env = "ONNXD_MODEL_NAME")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub model_name: Option<String>,
     /// Where to listen, and for whom.
     #[command(flatten)]
     pub http: HttpSettings,
@@ -140,6 +154,10 @@ pub struct CheckSettings {
     #[arg(long, value_name = "MODEL", env = "ONNXD_DEFAULT_MODEL")]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub default_model: Option<String>,
+    /// What is at PATH is one model, and this is its name, whatever its files and folders are called
+    #[arg(long, value_name = "NAME", env = "ONNXD_MODEL_NAME")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub model_name: Option<String>,
     /// What is logged, and how.
     #[command(flatten)]
     pub log: LogSettings,
@@ -157,6 +175,23 @@ pub struct DoctorSettings {
     /// What `serve` would be given.
     #[command(flatten)]
     pub server: ServerConfig,
+}
+
+/// The settings of `healthcheck`: where `serve` was told to listen, from the same variables.
+#[derive(Args, Clone, Debug)]
+pub struct HealthcheckSettings {
+    /// Address that serve listens on; of all addresses (0.0.0.0, ::) the loopback one is asked
+    #[arg(long, env = "HOST", default_value = "0.0.0.0", value_parser = host)]
+    pub host: String,
+    /// Port that serve listens on
+    #[arg(long, env = "PORT", default_value = "8000", value_parser = port)]
+    pub port: u16,
+    /// Ask only whether the process answers, not whether its models are ready
+    #[arg(long)]
+    pub live: bool,
+    /// Longest to wait for the answer
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = positive_duration)]
+    pub timeout: Duration,
 }
 
 /// Where the HTTP server listens, and for whom.

@@ -63,7 +63,7 @@ pub enum Ending {
 /// # Errors
 /// `InvalidArgument` or `NotFound` where a setting is wrong: the path, the default model, the address.
 pub async fn bind(config: ServerConfig, engine: Arc<dyn Engine>) -> Result<Server> {
-    let found = repository::scan(&config.model_path)?;
+    let found = repository::find(&config.model_path, config.model_name.as_deref())?;
     warn_of_oversubscription(&found);
     let loader = Loader { inline_budget: config.limits.inline_budget, ..Loader::new(engine)? };
     let service = Arc::new(InferenceService::new(&found, &config, loader)?);

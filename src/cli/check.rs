@@ -51,7 +51,7 @@ pub fn run(settings: &CheckSettings, engine: Arc<OrtEngine>) -> Result<ExitCode>
 
 /// Lists the models, and checks that the default model is among them.
 fn find(settings: &CheckSettings) -> Result<Vec<FoundModel>> {
-    let found = repository::scan(&settings.model_path)?;
+    let found = repository::find(&settings.model_path, settings.model_name.as_deref())?;
     ModelRegistry::new(&found, settings.default_model.as_deref())?;
     Ok(found)
 }

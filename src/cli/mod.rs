@@ -7,6 +7,7 @@ pub mod bench;
 mod candidate;
 pub mod check;
 pub mod doctor;
+pub mod healthcheck;
 pub mod inspect;
 mod page;
 pub mod serve;
@@ -18,7 +19,7 @@ use std::{
 };
 
 use crate::{
-    config::{Command, ParseOutcome},
+    config::{EngineCommand, ParseOutcome},
     engine::onnx_runtime::OrtEngine,
     error::{Error, Result},
     logging::LogGuard,
@@ -38,13 +39,13 @@ pub const EXIT_UNAVAILABLE: u8 = 69;
 ///
 /// # Errors
 /// What the command says of why it could not do what it was asked for.
-pub fn run(command: Command, engine: Result<Arc<OrtEngine>>, log_guard: LogGuard) -> Result<ExitCode> {
+pub fn run(command: EngineCommand, engine: Result<Arc<OrtEngine>>, log_guard: LogGuard) -> Result<ExitCode> {
     match command {
-        Command::Serve(config) => serve::run(*config, engine?, log_guard),
-        Command::Inspect(settings) => inspect::run(&settings, engine?),
-        Command::Check(settings) => check::run(&settings, engine?),
-        Command::Doctor(settings) => doctor::run(&settings, engine.as_deref()),
-        Command::Bench(settings) => bench::run(&settings, engine.as_ref().ok()),
+        EngineCommand::Serve(config) => serve::run(*config, engine?, log_guard),
+        EngineCommand::Inspect(settings) => inspect::run(&settings, engine?),
+        EngineCommand::Check(settings) => check::run(&settings, engine?),
+        EngineCommand::Doctor(settings) => doctor::run(&settings, engine.as_deref()),
+        EngineCommand::Bench(settings) => bench::run(&settings, engine.as_ref().ok()),
     }
 }
 

@@ -140,6 +140,7 @@ impl BenchSettings {
         ServerConfig {
             model_path,
             default_model: None,
+            model_name: None,
             http,
             limits: self.limits.clone(),
             log: self.log.clone(),

@@ -15,6 +15,7 @@ impl ServerConfig {
         Self {
             model_path: model_path.into(),
             default_model: None,
+            model_name: None,
             http: HttpSettings {
                 host: "127.0.0.1".to_owned(),
                 port: 0,

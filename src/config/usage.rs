@@ -23,6 +23,7 @@ const EXAMPLES: &str = r#"Examples:
   onnxd inspect wine.onnx              what a model takes and answers
   onnxd check models                   for CI: load, warm up, run golden cases; exits 0 or 1
   onnxd doctor                         CPUs, threads, ONNX Runtime; warns of what is wrong
+  onnxd healthcheck                    is the server of this machine ready? exits 0 or 1
   onnxd bench wine.onnx -c 1,8,32      requests a second and latencies, beside the raw runtime"#;
 
 /// Parses a command line, the name of the program first.
@@ -141,7 +142,7 @@ mod tests {
     use std::{path::Path, time::Duration};
 
     use super::*;
-    use crate::config::{Command, LogFormat, ServerConfig};
+    use crate::config::{Command, EngineCommand, LogFormat, ServerConfig};
 
     fn parse_line(line: &str) -> Result<Cli, ParseOutcome> {
         parse_from(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
@@ -156,7 +157,7 @@ mod tests {
 
     fn serve(line: &str) -> ServerConfig {
         match parse_line(line).map(|cli| cli.command) {
-            Ok(Command::Serve(config)) => *config,
+            Ok(Command::WithEngine(EngineCommand::Serve(config))) => *config,
             other => panic!("expected serve, got {other:?}"),
         }
     }
@@ -218,7 +219,7 @@ mod tests {
     #[test]
     fn bench_is_quiet_unless_asked_and_has_the_connections_its_loop_needs() {
         let bench = |line: &str| match parse_line(line).map(|cli| cli.command) {
-            Ok(Command::Bench(settings)) => *settings,
+            Ok(Command::WithEngine(EngineCommand::Bench(settings))) => *settings,
             other => panic!("expected bench, got {other:?}"),
         };
         let quiet = bench("onnxd bench h:1");

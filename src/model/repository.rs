@@ -2,6 +2,8 @@
 //!
 //! Looks at names only; what is inside the files is read when a model is loaded. One bad model never hides the others.
 
+mod single;
+
 use std::{
     borrow::Cow,
     collections::BTreeMap,
@@ -65,6 +67,17 @@ impl ModelFiles {
             (None, Some((highest, _))) => Ok(*highest),
             (None, None) => Err(Error::invalid("there is no version of it")),
         }
+    }
+}
+
+/// Lists the models under `path`; given a name, there is one model, and that is what it is called. Blocks on the disk.
+///
+/// # Errors
+/// `InvalidArgument` where the path cannot be read or holds no model, and where the name is not a model's.
+pub fn find(path: &Path, name: Option<&str>) -> Result<Vec<FoundModel>> {
+    match name {
+        Some(name) => single::find(path, name.parse()?).map(|found| vec![found]),
+        None => scan(path),
     }
 }
 

@@ -30,6 +30,7 @@ mod errors_of_load;
 mod errors_of_requests;
 mod golden;
 mod health;
+mod healthcheck;
 mod hostile;
 mod hostile_memory;
 mod house;

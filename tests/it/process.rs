@@ -169,6 +169,13 @@ impl ServingProcess {
 
     /// Runs a command that serves, and returns when it is ready.
     pub async fn start_command(command: Command) -> Self {
+        let serving = Self::start_listening(command).await;
+        until(async || serving.get("/health/ready").await.status() == 200).await;
+        serving
+    }
+
+    /// Runs a command that serves, and returns when it listens, ready or not.
+    pub async fn start_listening(command: Command) -> Self {
         let process = Process::start(command);
         let line = process.log_line("listening on http://").await;
         let (_, address) = line.split_once("listening on http://").expect("the line was chosen for it");
@@ -176,9 +183,7 @@ impl ServingProcess {
         let address = address[..end].parse().unwrap_or_else(|error| panic!("{line}: {error}"));
         let client =
             reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("the client's settings are right");
-        let serving = Self { process, address, client };
-        until(async || serving.get("/health/ready").await.status() == 200).await;
-        serving
+        Self { process, address, client }
     }
 
     /// Sends `GET path`.

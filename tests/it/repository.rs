@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::{
     harness::{TestServer, error_text, models},
     onnx,
-    process::{Ended, Process, onnxd},
+    process::{Ended, Process, onnxd, onnxd_serve},
 };
 
 const IRIS_ROW: &str = r#"{"features":[5.1,3.5,1.4,0.2]}"#;
@@ -271,4 +271,33 @@ async fn feature_names_of_model_toml_win_over_metadata() {
     let names: Vec<_> = (0..30).map(|column| format!("column_{column}")).collect();
     let details = breast_cancer(&format!("[features]\nnames = {names:?}\n")).await;
     assert_eq!(details["features"], json!(names), "{details}");
+}
+
+#[tokio::test]
+async fn placed_model_is_served_under_the_name_it_is_given() {
+    let layouts = [
+        ("flat", "model.onnx"),
+        ("any-name", "iris-2026.onnx"),
+        ("versions", "1/model.onnx"),
+        ("nested", "bucket/iris/model.onnx"),
+    ];
+    for (layout, file) in layouts {
+        let repository = Repository::new();
+        repository.copy("iris/1/model.onnx", file);
+        let server =
+            TestServer::start_with(repository.path(), |config| config.model_name = Some("sample".to_owned())).await;
+        let answer = server.predict("/models/sample/predict", IRIS_ROW).await;
+        assert_eq!((&answer["model"], &answer["prediction"]), (&json!("sample"), &json!(0)), "{layout}");
+        server.predict("/predict", IRIS_ROW).await;
+    }
+}
+
+#[tokio::test]
+async fn model_name_that_is_none_or_a_folder_of_several_models_is_one_line_and_exit_64() {
+    let cases = [("-x", models("iris"), "is not a model name"), ("all", models(""), "no model in")];
+    for (name, path, part) in cases {
+        let ended = Process::run(onnxd_serve(&path, &["--model-name", name])).await;
+        assert_eq!((ended.code, ended.stderr.lines().count()), (Some(64), 1), "{ended:#?}");
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
 }

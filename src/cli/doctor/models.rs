@@ -60,7 +60,7 @@ impl ModelsFacts {
 /// Looks at the models without loading them, and says what would keep any from being served.
 pub(super) fn look_at(config: &ServerConfig, problems: &mut Vec<String>) -> ModelsFacts {
     let path = config.model_path.display().to_string();
-    let found = repository::scan(&config.model_path).unwrap_or_else(|error| {
+    let found = repository::find(&config.model_path, config.model_name.as_deref()).unwrap_or_else(|error| {
         problems.push(format!("{error}; name the folder of models, or a .onnx file, as PATH or in MODEL_PATH"));
         Vec::new()
     });
