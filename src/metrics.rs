@@ -50,6 +50,7 @@ pub struct Metrics {
     cancelled: IntCounterVec,
     model_info: IntGaugeVec,
     model_load: GaugeVec,
+    model_ready: IntGaugeVec,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
     log_lines_dropped: IntCounter,
@@ -158,6 +159,7 @@ impl Metrics {
                 "Time from opening the file to ready.",
                 MODEL_LABELS,
             )?,
+            model_ready: register.gauges("model_ready", "1 while the model serves, else 0.", MODEL_LABELS)?,
             http_requests: register.counters(
                 "http_requests_total",
                 "HTTP requests by route and status.",
@@ -222,14 +224,21 @@ impl Metrics {
         let _watched_already = self.log.set(dropped_lines);
     }
 
-    /// Writes everything in Prometheus' text format.
+    /// Writes everything in Prometheus' text format. `readiness` has each model version, and whether it serves now.
     ///
     /// # Errors
     /// `Internal` where the encoder fails.
-    pub fn render(&self) -> Result<Vec<u8>> {
+    pub fn render(&self, readiness: impl Iterator<Item = (ModelName, Option<ModelVersion>, bool)>) -> Result<Vec<u8>> {
         let dropped_lines = self.log.get().map_or(0, ErrorCounter::dropped_lines) as u64;
         self.log_lines_dropped.inc_by(dropped_lines.saturating_sub(self.log_lines_dropped.get()));
-        for model in &*self.models.lock().unwrap_or_else(PoisonError::into_inner) {
+        // Held until all is written, so that no other scrape sees the gauges half set.
+        let models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        self.model_ready.reset();
+        for (name, version, is_ready) in readiness {
+            let version = version.map(|version| version.to_string()).unwrap_or_default();
+            self.model_ready.with_label_values(&[name.as_str(), &version]).set(is_ready.into());
+        }
+        for model in &*models {
             model.saturation_gauge.set(model.saturation.read(model.queue_depth.get(), Instant::now()));
         }
         let mut text = Vec::with_capacity(16 * 1024);

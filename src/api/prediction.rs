@@ -222,7 +222,7 @@ mod tests {
         let allowed = Duration::from_secs(60);
         let record = Record::new(&model, Deadline { at: TokioInstant::now() + allowed, allowed });
         let _panicked = catch_unwind(AssertUnwindSafe(|| end(record)));
-        String::from_utf8(metrics.render().unwrap()).unwrap()
+        String::from_utf8(metrics.render(std::iter::empty()).unwrap()).unwrap()
     }
 
     #[test]

@@ -111,6 +111,15 @@ impl ModelRegistry {
         self.models.iter()
     }
 
+    /// Returns the state of every model version, and that of each model that has failed as a whole, without a version.
+    pub fn states(&self) -> impl Iterator<Item = (&ModelName, Option<ModelVersion>, ModelState)> {
+        self.entries().flat_map(|(name, entry)| {
+            let versions = entry.versions().map(|(version, state)| (Some(version), state));
+            let whole = entry.default_version().is_none().then(|| (None, entry.state(None)));
+            versions.chain(whole).map(move |(version, state)| (name, version, state))
+        })
+    }
+
     /// Returns every model version that serves now, by name and version.
     pub fn ready(&self) -> impl Iterator<Item = Arc<ServedModel>> {
         self.entries().flat_map(|(_, entry)| entry.versions()).filter_map(|(_, state)| match state {

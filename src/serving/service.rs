@@ -121,6 +121,16 @@ impl InferenceService {
         &self.loader.metrics
     }
 
+    /// Writes the metrics, with the states of the models as they are now.
+    ///
+    /// # Errors
+    /// `Internal` where they cannot be written.
+    pub fn render_metrics(&self) -> Result<Vec<u8>> {
+        let is_ready = |state| matches!(state, ModelState::Ready(_));
+        self.metrics()
+            .render(self.registry.states().map(|(name, version, state)| (name.clone(), version, is_ready(state))))
+    }
+
     /// Turns readiness off. Requests are still answered.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Release);
@@ -137,15 +147,12 @@ impl InferenceService {
             return Some("draining: the server is about to stop".to_owned());
         }
         let mut reasons = Vec::new();
-        for (name, entry) in self.registry.entries() {
-            let versions = entry.versions().map(|(version, state)| (format!("{name} version {version}"), state));
-            let whole = (entry.default_version().is_none()).then(|| (name.to_string(), entry.state(None)));
-            for (what, state) in versions.chain(whole) {
-                match state {
-                    ModelState::Ready(_) => {}
-                    ModelState::Loading => reasons.push(format!("model {what} is loading")),
-                    ModelState::Failed(reason) => reasons.push(format!("model {what} has failed: {reason}")),
-                }
+        for (name, version, state) in self.registry.states() {
+            let what = version.map_or_else(|| name.to_string(), |version| format!("{name} version {version}"));
+            match state {
+                ModelState::Ready(_) => {}
+                ModelState::Loading => reasons.push(format!("model {what} is loading")),
+                ModelState::Failed(reason) => reasons.push(format!("model {what} has failed: {reason}")),
             }
         }
         (!reasons.is_empty()).then(|| reasons.join("; "))

@@ -73,12 +73,26 @@ async fn fake_server() -> (TestServer, FakeEngine) {
 }
 
 #[tokio::test]
+async fn models_that_do_not_serve_are_seen_in_the_metrics() {
+    let repository = tempfile::tempdir().unwrap();
+    fs::copy(models("iris/1/model.onnx"), repository.path().join("good.onnx")).unwrap();
+    fs::write(repository.path().join("corrupt.onnx"), "not a model").unwrap();
+    fs::create_dir_all(repository.path().join("misspelt/1")).unwrap();
+    fs::write(repository.path().join("misspelt/model.toml"), "[batchin]").unwrap();
+    let server = TestServer::start_with(repository.path(), |_| {}).await;
+    let scrape = Scrape::of(&server).await;
+    assert_eq!(scrape.value("model_ready", &[("model", "good"), ("version", "1")]), 1.0);
+    assert_eq!(scrape.value("model_ready", &[("model", "corrupt"), ("version", "1")]), 0.0);
+    assert_eq!(scrape.value("model_ready", &[("model", "misspelt"), ("version", "")]), 0.0);
+}
+
+#[tokio::test]
 async fn every_metric_of_the_contract_is_there_after_traffic_with_its_labels() {
     let (server, _engine) = fake_server().await;
     server.predict("/predict", ROW).await;
     server.refuse("/predict", "{}", 400).await;
     let scrape = Scrape::of(&server).await;
-    let metrics: [(&str, &[&str]); 15] = [
+    let metrics: [(&str, &[&str]); 16] = [
         ("model_predictions_total", &["model", "version"]),
         ("prediction_latency_seconds_sum", &["model", "version"]),
         ("prediction_latency_seconds_count", &["model", "version"]),
@@ -92,6 +106,7 @@ async fn every_metric_of_the_contract_is_there_after_traffic_with_its_labels() {
         ("http_request_duration_seconds_count", &["method", "path"]),
         ("http_request_duration_seconds_bucket", &["le", "method", "path"]),
         ("model_info", &["model", "sha256", "version"]),
+        ("model_ready", &["model", "version"]),
         ("model_load_seconds", &["model", "version"]),
         ("onnxd_build_info", &["onnxruntime", "version"]),
     ];

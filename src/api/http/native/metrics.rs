@@ -13,6 +13,6 @@ use crate::{
 
 /// Answers everything that is measured, in Prometheus' text format.
 pub async fn metrics(State(app): State<App>) -> Result<Response, ErrorResponse> {
-    let text = app.service.metrics().render()?;
+    let text = app.service.render_metrics()?;
     Ok(([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response())
 }
