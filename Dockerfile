@@ -1,0 +1,73 @@
+# onnxd with ONNX Runtime and the example models: no shell, no root, nothing that is written to.
+#
+#   docker build -t onnxd .                                 the image (buildah bud works as well)
+#   docker build -t onnxd --build-arg ONNXRUNTIME=own .     with the ONNX Runtime library of your own in ./onnxruntime/
+#
+# The base images are arguments, so that a mirror, a pinned digest or a CUDA base can take their place.
+ARG RUST_IMAGE=rust:1.95-bookworm
+ARG PYTHON_IMAGE=python:3.13-slim-bookworm
+ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+ARG ONNXRUNTIME=fetched
+
+# ---- ONNX Runtime of the version and checksum that the script pins for this platform
+FROM ${PYTHON_IMAGE} AS onnxruntime-fetched
+WORKDIR /source
+COPY .cargo/fetch-onnxruntime.py .cargo/
+RUN python3 .cargo/fetch-onnxruntime.py --output /onnxruntime
+
+# ---- or a build of one's own: libonnxruntime.so and the providers that it loads
+FROM scratch AS onnxruntime-own
+COPY onnxruntime/ /onnxruntime/
+
+# hadolint ignore=DL3006
+FROM onnxruntime-${ONNXRUNTIME} AS onnxruntime
+
+# ---- the locale that StringNormalizer nodes ask for, which no small image has
+FROM ${PYTHON_IMAGE} AS locale
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends locales \
+    && rm -rf /var/lib/apt/lists/* \
+    && mkdir -p /locale \
+    && localedef --no-archive -i en_US -f UTF-8 /locale/en_US.utf8
+
+# ---- the dependencies, which change with Cargo.lock alone, and then onnxd
+FROM ${RUST_IMAGE} AS build
+WORKDIR /source
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src benches \
+    && echo 'fn main() {}' > src/main.rs \
+    && touch src/lib.rs benches/codec.rs \
+    && cargo build --release --locked
+COPY src src
+# The stand-ins above are newer than the files that were checked out.
+RUN touch src/main.rs src/lib.rs && cargo build --release --locked
+
+# ---- what is shipped
+FROM ${BASE_IMAGE}
+COPY --from=locale /locale/ /usr/lib/locale/
+COPY --from=onnxruntime /onnxruntime/ /usr/local/lib/onnxruntime/
+COPY LICENSE-APACHE LICENSE-MIT /usr/share/doc/onnxd/
+COPY models/ /models/
+COPY --from=build /source/target/release/onnxd /usr/local/bin/onnxd
+ENV MODEL_PATH=/models \
+    ORT_DYLIB_PATH=/usr/local/lib/onnxruntime/libonnxruntime.so
+USER 65532:65532
+# HTTP, gRPC
+EXPOSE 8000 8001
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["/usr/local/bin/onnxd", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/onnxd"]
+CMD ["serve"]
+
+# Last, since they change with every commit.
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=unknown
+LABEL org.opencontainers.image.title="onnxd" \
+    org.opencontainers.image.description="Serves ONNX models over HTTP: curl a row of features, get a prediction" \
+    org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+    org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.created="${CREATED}"
