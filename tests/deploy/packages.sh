@@ -1,5 +1,5 @@
 # Sourced by the scripts beside it: installs what a script needs where it may, and names it where it may not.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034  # what is set here is for the script that sources it
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
