@@ -1,0 +1,239 @@
+"""Deploys k8s/base to the cluster and does to it what clusters do. `check.sh` prepares what this needs.
+
+Everything is asked over the Service's address from inside the node's network: this starts itself again in there.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "deploy"))
+import checks  # noqa: E402
+import older  # noqa: E402
+from load import Load  # noqa: E402
+
+NAMESPACE = "onnxd"
+REPLICAS = 3
+ROLLOUT_SECONDS = 180
+# How long a rollout may make no progress before it is reported as failed; the manifest is more patient.
+PROGRESS_SECONDS = 30
+INSIDE = "ONNXD_INSIDE_NODE"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kubectl", required=True)
+    parser.add_argument("--enter", required=True)
+    arguments = parser.parse_args()
+    if INSIDE not in os.environ:
+        os.execvpe(arguments.enter, [arguments.enter, sys.executable, *sys.argv], {**os.environ, INSIDE: "1"})
+    cluster = Cluster(arguments.kubectl)
+    return checks.run(
+        [
+            ("the node is ready", cluster.node_is_ready),
+            ("k8s/base is applied and every replica becomes ready", cluster.deploy),
+            ("the Service answers", cluster.service_answers),
+            ("a CPU limit of 1 is one thread, and the memory limit is seen", lambda: cluster.sees_limits(1, 512 << 20)),
+            ("a rolling update under load loses no request", cluster.rolling_update),
+            ("a drain takes one pod and is refused the next, and no request is lost", cluster.drain),
+            ("a broken model is never asked, the rollout fails, and the old pods go on", cluster.broken_model),
+            ("undoing it makes all well", cluster.undo),
+            ("a CPU limit of 2 is two threads", lambda: cluster.change_limits("2", "512Mi", 2, 512 << 20)),
+            ("a pod that is killed for memory comes back", cluster.out_of_memory),
+            ("the release's deploy step rolls out what is good", cluster.deploy_step_rolls_out),
+            ("and goes back where it is not, under load", cluster.deploy_step_rolls_back),
+            ("KServe's runtime serves what KServe lays down", cluster.kserve_runtime),
+        ]
+    )
+
+
+class Cluster:
+    def __init__(self, kubectl):
+        self._kubectl = kubectl
+
+    def kubectl(self, *arguments, check=True, text=None):
+        command = [self._kubectl, "--namespace", NAMESPACE, *arguments]
+        done = subprocess.run(command, input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert not check or done.returncode == 0, "kubectl {}: {}".format(" ".join(arguments), done.stderr.strip())
+        return done
+
+    def get(self, *arguments):
+        return json.loads(self.kubectl("get", *arguments, "--output", "json").stdout)
+
+    def pods(self):
+        """Lists the pods of the Deployment that are not on their way out."""
+        pods = self.get("pods", "--selector", "app.kubernetes.io/name=onnxd")["items"]
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def rolled_out(self):
+        self.kubectl("rollout", "status", "deployment/onnxd", "--timeout", "{}s".format(ROLLOUT_SECONDS))
+        # The old pods are still draining.
+        gone = lambda: len(self.get("pods", "--selector", "app.kubernetes.io/name=onnxd")["items"]) == REPLICAS  # noqa: E731
+        checks.wait_until(gone, ROLLOUT_SECONDS, "the end of the old pods")
+
+    def node_is_ready(self):
+        def ready():
+            nodes = self.get("nodes")["items"]
+            return any(condition["type"] == "Ready" and condition["status"] == "True"
+                       for node in nodes for condition in node["status"].get("conditions", []))
+        checks.wait_until(ready, 60, "a node that is ready")
+
+    def deploy(self):
+        built = self.kubectl("kustomize", str(ROOT / "k8s" / "base")).stdout
+        self.kubectl("apply", "--filename", "-", text=older.translated(built))
+        self.rolled_out()
+        assert all(pod["spec"]["securityContext"]["runAsNonRoot"] for pod in self.pods())
+        service = self.get("service", "onnxd")["spec"]
+        self.host = service["clusterIP"]
+        (self.port,) = [port["port"] for port in service["ports"] if port["name"] == "http"]
+        assert self.port == 80, service["ports"]
+        self.url = "http://{}:{}".format(self.host, self.port)
+
+    def service_answers(self):
+        checks.predicts_setosa(self.url + "/predict")
+
+    def under_load(self):
+        return Load(self.host, self.port)
+
+    def sees_limits(self, cpus, memory_bytes):
+        for pod in self.pods():
+            name = pod["metadata"]["name"]
+            told = self.kubectl("exec", name, "--", "/usr/local/bin/onnxd", "doctor", "--json").stdout
+            facts = json.loads(told)
+            assert facts["cpus"]["usable"] == facts["http"]["threads"] == cpus, facts["cpus"]
+            assert facts["memory_limit"]["bytes"] == memory_bytes, facts["memory_limit"]
+
+    def rolling_update(self):
+        before = {pod["metadata"]["name"] for pod in self.pods()}
+        with self.under_load() as load:
+            checks.wait_until(lambda: load.answered > 50, 30, "load")
+            self.kubectl("set", "image", "deployment/onnxd", "onnxd=docker.io/library/onnxd:next")
+            self.rolled_out()
+        after = {pod["metadata"]["name"] for pod in self.pods()}
+        assert not before & after and len(after) == REPLICAS, (before, after)
+        return nothing_lost(load)
+
+    def drain(self):
+        with self.under_load() as load:
+            try:
+                done = self.kubectl("drain", "node1", "--ignore-daemonsets", "--timeout", "25s", check=False)
+                said = done.stdout + done.stderr
+                assert done.returncode != 0 and "violate the pod's disruption budget" in said, said
+                assert len(self.ready_pods()) == REPLICAS - 1, self.ready_pods()
+            finally:
+                self.kubectl("uncordon", "node1")
+                checks.wait_until(lambda: len(self.ready_pods()) == REPLICAS, 60, "a pod in place of the evicted one")
+        return nothing_lost(load)
+
+    def ready_pods(self):
+        def is_ready(pod):
+            conditions = pod["status"].get("conditions", [])
+            return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+        return [pod["metadata"]["name"] for pod in self.pods() if is_ready(pod)]
+
+    def broken_model(self):
+        old = set(self.ready_pods())
+        self.kubectl("patch", "deployment", "onnxd", "--patch", json.dumps({"spec": {"progressDeadlineSeconds": PROGRESS_SECONDS}}))
+        with self.under_load() as load:
+            self.kubectl("set", "image", "deployment/onnxd", "onnxd=docker.io/library/onnxd:broken")
+            done = self.kubectl("rollout", "status", "deployment/onnxd", "--timeout", "120s", check=False)
+            assert done.returncode != 0 and "exceeded its progress deadline" in done.stderr, done.stderr
+        assert set(self.ready_pods()) == old, (old, self.ready_pods())
+        (new,) = [pod for pod in self.pods() if pod["metadata"]["name"] not in old]
+        status = new["status"]["containerStatuses"][0]
+        # It is live, so nobody restarts it: whoever looks finds it, and its reason, still there.
+        assert status["state"].get("running") and status["restartCount"] == 0 and not status["ready"], status
+        code, answer = checks.call("http://{}:8000/health/ready".format(new["status"]["podIP"]))
+        assert code == 503 and "broken" in answer["error"], (code, answer)
+        return nothing_lost(load)
+
+    def undo(self):
+        self.kubectl("rollout", "undo", "deployment/onnxd")
+        self.rolled_out()
+        self.service_answers()
+
+    def change_limits(self, cpu, memory, cpus, memory_bytes):
+        self.kubectl("set", "resources", "deployment/onnxd", "--limits", "cpu={},memory={}".format(cpu, memory))
+        self.rolled_out()
+        self.sees_limits(cpus, memory_bytes)
+
+    def out_of_memory(self):
+        self.kubectl("set", "resources", "deployment/onnxd", "--limits", "cpu=1,memory=96Mi", "--requests", "cpu=100m,memory=96Mi")
+        self.rolled_out()
+        victim = self.pods()[0]
+        name = victim["metadata"]["name"]
+        # Less than --max-body-bytes, and more than fits.
+        body = b'{"features":[' + b"[5.1,3.5,1.4,0.2]," * 3_400_000 + b"[5.1,3.5,1.4,0.2]]}"
+        try:
+            urllib.request.urlopen("http://{}:8000/models/iris/predict".format(victim["status"]["podIP"]), data=body, timeout=60)
+        except (OSError, urllib.error.URLError):
+            pass
+
+        def came_back():
+            status = self.get("pod", name)["status"]["containerStatuses"][0]
+            ended = status["lastState"].get("terminated", {})
+            return status["ready"] and status["restartCount"] == 1 and ended.get("reason") == "OOMKilled"
+        checks.wait_until(came_back, 90, "killed for memory, and back")
+        self.service_answers()
+
+
+    def deploy_step(self, tag):
+        environment = {
+            **os.environ,
+            "KUBECTL": "{} {}".format(sys.executable, Path(older.__file__)),
+            "OLDER_KUBECTL": self._kubectl,
+            "ROLLOUT_TIMEOUT": "60s",
+        }
+        command = [str(ROOT / ".github" / "release" / "deploy.sh"), "docker.io/library/onnxd:" + tag]
+        return subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def deploy_step_rolls_out(self):
+        done = self.deploy_step("next")
+        assert done.returncode == 0, done.stdout
+        self.rolled_out()
+        self.service_answers()
+
+    def deploy_step_rolls_back(self):
+        with self.under_load() as load:
+            done = self.deploy_step("broken")
+            assert done.returncode == 1 and "did not become ready" in done.stdout, done.stdout
+        self.rolled_out()
+        images = {pod["spec"]["containers"][0]["image"] for pod in self.pods()}
+        assert images == {"docker.io/library/onnxd:next"}, images
+        return nothing_lost(load)
+
+    def kserve_runtime(self):
+        """Makes the pod as KServe's controller does: the runtime's container, its name filled in, and the model mounted."""
+        runtime = yaml.safe_load(self.kubectl("kustomize", str(ROOT / "k8s" / "kserve")).stdout)
+        (container,) = runtime["spec"]["containers"]
+        container = json.loads(json.dumps(container).replace("{{.Name}}", "sample"))
+        # The storage initializer keeps the names that the storage has. A ConfigMap's files are links into a hidden folder.
+        iris = ROOT / "models" / "iris"
+        files = ["--from-file=iris-2026.onnx={}".format(iris / "1" / "model.onnx"), "--from-file={}".format(iris / "model.toml")]
+        self.kubectl("create", "configmap", "model", *files)
+        container["volumeMounts"] = [{"name": "model", "mountPath": "/mnt/models", "readOnly": True}]
+        spec = {"containers": [container], "enableServiceLinks": False, "automountServiceAccountToken": False}
+        spec["volumes"] = [{"name": "model", "configMap": {"name": "model"}}]
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sample"}, "spec": spec}
+        self.kubectl("apply", "--filename", "-", text=json.dumps(pod))
+        done = self.kubectl("wait", "pod/sample", "--for", "condition=Ready", "--timeout", "60s", check=False)
+        assert done.returncode == 0, self.kubectl("describe", "pod/sample").stdout[-2000:]
+        address = self.get("pod", "sample")["status"]["podIP"]
+        checks.predicts_setosa("http://{}:8080/models/sample/predict".format(address))
+
+
+def nothing_lost(load):
+    assert load.failures == [], "{} of {}: {}".format(len(load.failures), load.answered, load.failures[:5])
+    return "{} requests, 0 failed".format(load.answered)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
