@@ -45,11 +45,15 @@ def compose(*arguments):
 
 
 def come_up():
-    compose("config", "--quiet")
+    services = json.loads(compose("config", "--format", "json"))["services"]
+    mounts = [mount for service in services.values() for mount in service.get("volumes", []) if mount["type"] == "bind"]
+    # Docker would make an empty folder in place of a file that is not there.
+    absent = [mount["source"] for mount in mounts if not Path(mount["source"]).exists()]
+    assert mounts and not absent, absent
     # Grafana's image is not needed for what is tried here.
     compose("up", "--detach", "--wait", "--wait-timeout", "120", "--pull", "never", "onnxd", "prometheus")
-    services = [json.loads(line) for line in compose("ps", "--format", "json").splitlines()]
-    health = {service["Service"]: service["Health"] for service in services}
+    states = [json.loads(line) for line in compose("ps", "--format", "json").splitlines()]
+    health = {state["Service"]: state["Health"] for state in states}
     assert health == {"onnxd": "healthy", "prometheus": "healthy"}, health
 
 
@@ -108,8 +112,8 @@ def firing():
 def alert_fires():
     assert "OnnxdDown" not in firing()
     compose("stop", "onnxd")
-    services = [json.loads(line) for line in compose("ps", "--all", "--format", "json").splitlines()]
-    codes = [service["ExitCode"] for service in services if service["Service"] == "onnxd"]
+    states = [json.loads(line) for line in compose("ps", "--all", "--format", "json").splitlines()]
+    codes = [state["ExitCode"] for state in states if state["Service"] == "onnxd"]
     assert codes == [0], codes
     checks.wait_until(lambda: "OnnxdDown" in firing(), ALERT_SECONDS, "the alert OnnxdDown")
 

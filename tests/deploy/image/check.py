@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -11,6 +13,7 @@ import checks  # noqa: E402
 from load import Load  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent.parent
 MAX_SIZE_BYTES = 100 * 1000 * 1000
 MEMORY_BYTES = 512 << 20
 RESTRICTIONS = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--cpus", "0.5"]
@@ -36,6 +39,7 @@ def main():
                 ("SIGTERM under load loses no request and exits 0", image.stops_without_loss),
                 ("a model path that is not there is one line and exit status 64", image.refuses_a_wrong_path),
                 ("models can be mounted", image.serves_mounted_models),
+                ("the archive of a release runs where it is unpacked", image.makes_an_archive),
             ]
         )
     finally:
@@ -74,7 +78,7 @@ class Image:
 
     def becomes_healthy(self):
         self.container = self.start("--env", "ONNXD_DEFAULT_MODEL=iris")
-        self.host = inspect(self.container, "{{.NetworkSettings.IPAddress}}")
+        self.host = inspect(self.container, "{{.NetworkSettings.Networks.bridge.IPAddress}}")
         self.url = "http://{}:8000".format(self.host)
         health = lambda: inspect(self.container, "{{.State.Health.Status}}") == "healthy"  # noqa: E731
         checks.wait_until(health, HEALTHY_SECONDS, "healthy")
@@ -117,13 +121,33 @@ class Image:
         assert len(done.stderr.splitlines()) == 1, done.stderr
 
     def serves_mounted_models(self):
-        models = HERE.parent.parent.parent / "models" / "breast_cancer"
+        models = ROOT / "models" / "breast_cancer"
         container = self.start("--volume", "{}:/models/breast_cancer:ro".format(models), "--env", "PORT=9000")
-        url = "http://{}:9000".format(inspect(container, "{{.NetworkSettings.IPAddress}}"))
+        url = "http://{}:9000".format(inspect(container, "{{.NetworkSettings.Networks.bridge.IPAddress}}"))
         health = lambda: inspect(container, "{{.State.Health.Status}}") == "healthy"  # noqa: E731
         checks.wait_until(health, HEALTHY_SECONDS, "healthy on another port")
         status, models = checks.call(url + "/models")
         assert status == 200 and "breast_cancer" in json.dumps(models), models
+
+
+    def makes_an_archive(self):
+        with tempfile.TemporaryDirectory() as folder:
+            package = [str(ROOT / ".github" / "release" / "package.sh"), self.tag, "0.0.0", "amd64", folder]
+            run(package, cwd=ROOT)
+            archive = Path(folder, "onnxd-0.0.0-linux-amd64.tar.gz")
+            run(["tar", "-C", folder, "-xzf", str(archive)])
+            unpacked = archive.with_name("onnxd-0.0.0-linux-amd64")
+            # Without ORT_DYLIB_PATH: it finds the library beside itself.
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("ORT_")}
+            run([str(unpacked / "bin" / "onnxd"), "check", str(unpacked / "models")], cwd="/", env=environment)
+            names = {path.name for path in unpacked.iterdir()}
+            assert names >= {"LICENSE-MIT", "LICENSE-APACHE", "README.md", "CHANGELOG.md"}, names
+            return "{:.1f} MB".format(archive.stat().st_size / 1e6)
+
+
+def run(command, **options):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    assert done.returncode == 0, "{}: {}".format(" ".join(command), done.stdout)
 
 
 def inspect(container, template):
