@@ -13,13 +13,13 @@ DEFAULT_MODEL = $(if $(filter models,$(MODELS)),--default-model iris)
 TOOLS = $(CARGO_TARGET_DIR)/tools
 WITH_TOOLS = PATH="$(abspath $(TOOLS))/bin:$$PATH"
 # Cheap checks first; later stages reuse what earlier ones built.
-CI_STAGES = lint docs test peers deny bench-compile
+CI_STAGES = lint docs manifests prometheus-test workflows-lint test peers deny bench-compile
 
 .DEFAULT_GOAL := help
 .PHONY: help run test clients fetch build install fmt fmt-check lint docs deny bench bench-compile peers ci clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: fetch ## Serve ./models with a release build (MODELS=dir, ARGS="--port 9000")
 	$(CARGO) run --release --locked -- serve $(MODELS) $(DEFAULT_MODEL) $(ARGS)
@@ -79,6 +79,40 @@ bench-compile: ## Compile the benchmarks
 
 peers: ## Try the daemon against promtool and a real browser
 	@PYTHON="$(PYTHON)" CARGO="$(CARGO)" sh tests/peers/run.sh
+
+# What is shipped, each tried by running it. The first three need a container engine, and start one of their own where none runs.
+IMAGE ?= onnxd:latest
+.PHONY: image image-test compose-test k8s-test kind-test load-test manifests prometheus-test workflows-lint workflows-test
+
+image: ## Build the container image (IMAGE=name:tag)
+	@sh tests/deploy/image/build.sh $(IMAGE)
+
+image-test: ## Run the image with few rights: predictions, limits, health, shutdown
+	@PYTHON="$(PYTHON)" sh tests/deploy/image/check.sh $(IMAGE)
+
+compose-test: ## Bring docker-compose.yml up: every dashboard query, and an alert that fires
+	@PYTHON="$(PYTHON)" sh tests/deploy/compose/check.sh
+
+k8s-test: ## Deploy to a real one-node cluster: rollouts, drain, memory, a broken model
+	@PYTHON="$(PYTHON)" sh tests/deploy/cluster/check.sh $(IMAGE)
+
+kind-test: ## Deploy to a cluster made by kind, which must be installed
+	@sh tests/deploy/cluster/kind.sh $(IMAGE)
+
+load-test: ## Run the k6 and Locust scripts of benches/load for a few seconds
+	@PYTHON="$(PYTHON)" CARGO="$(CARGO)" sh tests/deploy/load/check.sh
+
+manifests: ## Validate k8s/ against the schemas of Kubernetes, the Prometheus operator and KServe
+	@PYTHON="$(PYTHON)" sh tests/deploy/manifests/check.sh
+
+prometheus-test: ## Test prometheus.yml, every rule, and the dashboard
+	@PYTHON="$(PYTHON)" sh tests/deploy/prometheus/check.sh
+
+workflows-lint: ## Lint the workflows
+	@PYTHON="$(PYTHON)" sh tests/deploy/workflows/lint.sh
+
+workflows-test: workflows-lint ## Run the steps of the workflows that need no GitHub
+	@PYTHON="$(PYTHON)" sh tests/deploy/workflows/run.sh
 
 ci: ## Everything that a change must pass
 	@for stage in $(CI_STAGES); do \
