@@ -25,11 +25,11 @@ pub fn read_tensor(reader: &mut Reader<'_>, data_type: DataType, shape: &Shape) 
     })
 }
 
-/// Reads `count` elements in row-major order.
+/// Reads `count` elements in row-major order; where there are more, only counts them.
 fn read_flat<T: ReadElement>(reader: &mut Reader<'_>, count: usize) -> Result<Vec<T>, Fault> {
     // However many are said to come, there is room for no more than the text can hold.
     let mut values = Vec::with_capacity(count.min(reader.remaining() / MIN_ELEMENT_BYTES + 1));
-    let mut depth = 0_usize;
+    let (mut surplus, mut depth) = (0_usize, 0_usize);
     loop {
         if reader.peek() == b'[' {
             if depth == MAX_DEPTH {
@@ -43,46 +43,18 @@ fn read_flat<T: ReadElement>(reader: &mut Reader<'_>, count: usize) -> Result<Ve
             let read = T::read(reader);
             values.push(read.map_err(|fault| fault.context(format_args!("element {}", values.len())))?);
         } else {
-            return Err(surplus::<T>(reader, count, depth)?);
-        }
-        loop {
-            if depth == 0 {
-                return match values.len() == count {
-                    true => Ok(values),
-                    false => Err(wrong_count::<T>(count, values.len())),
-                };
-            }
-            if reader.more_elements()? {
-                break;
-            }
-            depth -= 1;
-        }
-    }
-}
-
-/// Makes the fault of more elements than were wanted; counts the rest, of which the first stands next.
-#[cold]
-fn surplus<T: ReadElement>(reader: &mut Reader<'_>, count: usize, depth: usize) -> Result<Fault, Fault> {
-    let mut found = count;
-    let mut depth = depth;
-    loop {
-        if reader.peek() == b'[' && depth < MAX_DEPTH {
-            if reader.open_array()? {
-                depth += 1;
-                continue;
-            }
-        } else {
             reader.skip()?;
-            found += 1;
+            surplus += 1;
         }
-        loop {
-            if depth == 0 {
-                return Ok(wrong_count::<T>(count, found));
-            }
-            if reader.more_elements()? {
-                break;
-            }
+        // What has just ended may be the last of its list, and that of the list around it.
+        while depth > 0 && !reader.more_elements()? {
             depth -= 1;
+        }
+        if depth == 0 {
+            return match values.len() + surplus {
+                found if found == count => Ok(values),
+                found => Err(wrong_count::<T>(count, found)),
+            };
         }
     }
 }
