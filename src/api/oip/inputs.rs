@@ -16,6 +16,9 @@ use crate::{
 /// The highest rank that a request may declare; models have less.
 pub const MAX_RANK: usize = 64;
 
+/// The most characters of a name that a message shows.
+const MAX_SHOWN_CHARS: usize = 64;
+
 /// The most dimensions that a message shows.
 const MAX_SHOWN_DIMS: usize = 8;
 
@@ -147,7 +150,7 @@ impl DeclaredInput<'_> {
         self.count
     }
 
-    /// Makes the tensor of raw little-endian bytes; see [`raw::read`].
+    /// Makes the tensor of raw little-endian bytes. Numbers are not copied where they are aligned for their type, strings never.
     ///
     /// # Errors
     /// `InvalidArgument` where they are not what the shape says.
@@ -173,9 +176,16 @@ fn shape_of(input: &str, dims: impl IntoIterator<Item = i64>) -> Result<Shape> {
 
 /// Writes a name from a request as the protocol's messages quote it, cut to a length that is good to read.
 pub fn quoted(name: &str) -> String {
-    let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
-    let more = if name.chars().nth(64).is_some() { "…" } else { "" };
-    format!("'{shown}{more}'")
+    format!("'{}'", shown(name))
+}
+
+/// Writes a name from a request like [`quoted`], without the quotes.
+pub(super) fn shown(name: &str) -> String {
+    let mut shown: String = name.chars().take(MAX_SHOWN_CHARS).flat_map(char::escape_debug).collect();
+    if name.chars().nth(MAX_SHOWN_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Lists names as the protocol's messages do: `'a','b'`.

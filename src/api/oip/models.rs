@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    api::oip::inputs::{Target, quoted},
+    api::oip::inputs::{Target, quoted, shown},
     error::{Error, ErrorKind, Result},
     model::name::ModelVersion,
     serving::{
@@ -66,11 +66,7 @@ fn unknown(service: &InferenceService, name: &str, version: Option<&str>) -> Err
     let name_is_known = service.registry().entry(name).is_ok();
     Error::not_found(match version.filter(|_| name_is_known) {
         Some(version) => {
-            format!(
-                "Request for unknown model: {} version {} is not found",
-                quoted(name),
-                quoted(version).trim_matches('\'')
-            )
+            format!("Request for unknown model: {} version {} is not found", quoted(name), shown(version))
         }
         None => format!("Request for unknown model: {} is not found", quoted(name)),
     })

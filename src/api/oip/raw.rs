@@ -11,7 +11,7 @@ use crate::{
 /// The bytes that tell the length of a string.
 const LENGTH_BYTES: usize = size_of::<u32>();
 
-/// Makes a tensor of an input's bytes. Numbers are not copied where they are aligned for their type, strings never.
+/// Makes a tensor of an input's bytes.
 ///
 /// # Errors
 /// `InvalidArgument` where they are not as many as the shape says; nothing of the shape's size is allocated before that.
@@ -67,7 +67,7 @@ fn read_strings(input: &DeclaredInput<'_>, bytes: &Bytes) -> Result<Tensor> {
     Tensor::from_strings(input.shape().clone(), strings)
 }
 
-/// Returns how many bytes [`bytes`] gives.
+/// Returns how many bytes [`write()`] writes.
 pub fn size(tensor: &Tensor) -> usize {
     match (tensor.as_bytes(), tensor.as_strings()) {
         (Some(bytes), _) => bytes.len(),

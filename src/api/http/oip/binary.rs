@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     model::signature::{Dim, TensorSpec},
     request::InferRequest,
-    tensor::data_type::DataType,
+    tensor::{data_type::DataType, tensor::Tensor},
 };
 
 /// Says how long the JSON is that bytes follow.
@@ -74,7 +74,7 @@ pub(super) fn read_raw(target: Target<'_>, batched: bool, body: Bytes) -> Result
     let mut inputs = Inputs::new(target);
     let input = inputs.declare(&spec.name, spec.data_type.name(), dims)?;
     let tensor = match spec.data_type {
-        DataType::Bytes => crate::tensor::tensor::Tensor::from_strings(input.shape().clone(), vec![body])?,
+        DataType::Bytes => Tensor::from_strings(input.shape().clone(), vec![body])?,
         _ => input.raw(body)?,
     };
     inputs.push(&input, tensor);

@@ -79,7 +79,7 @@ impl BinarySection {
 ///
 /// # Errors
 /// `InvalidArgument` naming the input where it has a name.
-pub(super) fn read<'a>(reader: &mut Reader<'a>, inputs: &mut Inputs<'_>, binary: &mut BinarySection) -> Result<()> {
+pub(super) fn read(reader: &mut Reader<'_>, inputs: &mut Inputs<'_>, binary: &mut BinarySection) -> Result<()> {
     let mut members = Members::default();
     let mut declared = None;
     let mut more = reader.open_object()?;
