@@ -6,11 +6,18 @@
 
 use std::{collections::HashMap, hint::black_box, sync::Arc};
 
+use bytes::Bytes;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use onnxd::{
-    api::http::native::{
-        decode::{Form, decode},
-        encode::Encoder,
+    api::{
+        http::{
+            native::{
+                decode::{Form, decode},
+                encode::Encoder,
+            },
+            oip,
+        },
+        oip::inputs::Target,
     },
     model::{
         manifest::Manifest,
@@ -139,11 +146,27 @@ fn request(values: Vec<f32>, dims: &[usize]) -> InferRequest {
     InferRequest { inputs: [InputTensor { name: "X".into(), tensor }].into_iter().collect() }
 }
 
+/// Decodes a body of the Open Inference Protocol: JSON, and the bytes after it.
+fn open_inference(schema: &Schema, json: &Bytes, binary: &Bytes) -> InferRequest {
+    let target = Target { name: "model", signature: &schema.signature };
+    oip::decode::decode(target, black_box(json), black_box(binary).clone(), true).expect("a request").0
+}
+
+/// Writes such a body's JSON for one FP32 input; `data` is `"data":[…]`, or the parameters.
+fn open_inference_body(name: &str, shape: &[usize], data: &str) -> Bytes {
+    format!(r#"{{"inputs":[{{"name":"{name}","shape":{shape:?},"datatype":"FP32",{data}}}]}}"#).into()
+}
+
 fn decode_one_row(criterion: &mut Criterion) {
     let iris = rows(4);
     let body = br#"{"features":[5.1,3.5,1.4,0.2]}"#.to_vec();
     let mut group = group(criterion, "decode/4 floats", body.len());
     bench(&mut group, "onnxd", || decode(&iris, black_box(&body)).expect("rows"));
+    let json = open_inference_body("X", &[1, 4], r#""data":[5.1,3.5,1.4,0.2]"#);
+    bench(&mut group, "onnxd, open inference", || open_inference(&iris, &json, &Bytes::new()));
+    let json = open_inference_body("X", &[1, 4], r#""parameters":{"binary_data_size":16}"#);
+    let row: Bytes = bytemuck::cast_slice::<f32, u8>(&[5.1, 3.5, 1.4, 0.2]).to_vec().into();
+    bench(&mut group, "onnxd, open inference by bytes", || open_inference(&iris, &json, &row));
     bench(&mut group, "value tree", || {
         let tree: Value = serde_json::from_slice(black_box(&body)).expect("json");
         let mut values = Vec::new();
@@ -206,6 +229,15 @@ fn decode_image(criterion: &mut Criterion) {
         let mut group = group(criterion, name, body.len());
         group.sample_size(20);
         bench(&mut group, "onnxd", || decode(&image, black_box(&body)).expect("a tensor"));
+        let flat = text(&pixels(), &[IMAGE.iter().product()], digits);
+        let json = open_inference_body("image", &IMAGE, &format!(r#""data":{flat}"#));
+        bench(&mut group, "onnxd, open inference", || open_inference(&image, &json, &Bytes::new()));
+        let bytes: Bytes = [&[0_u8][..], bytemuck::cast_slice(&pixels())].concat().into();
+        let size = format!(r#""parameters":{{"binary_data_size":{}}}"#, bytes.len() - 1);
+        let json = open_inference_body("image", &IMAGE, &size);
+        bench(&mut group, "onnxd, open inference by bytes, copied", || {
+            open_inference(&image, &json, &bytes.slice(1..))
+        });
         bench(&mut group, "value tree", || {
             let tree: Value = serde_json::from_slice(black_box(&body)).expect("json");
             let mut values = Vec::new();
