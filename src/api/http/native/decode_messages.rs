@@ -35,7 +35,7 @@ pub(super) fn inputs(schema: &Schema) -> String {
 }
 
 /// Says that there is no such feature, which ones there are, and which was probably meant.
-pub(super) fn unknown_feature(names: &[Arc<str>], name: &str) -> String {
+pub(in crate::api) fn unknown_feature(names: &[Arc<str>], name: &str) -> String {
     let mut list: Vec<_> = names.iter().take(MAX_NAMES).map(|name| format!("{name:?}")).collect();
     if names.len() > MAX_NAMES {
         list.push(format!("… ({} in all)", names.len()));

@@ -26,15 +26,17 @@ pub(super) struct ClassName {
 }
 
 /// The outputs of one run of a classifier.
-pub(super) struct ClassOutputs<'a> {
-    label: Option<Elements<'a>>,
+pub(in crate::api) struct ClassOutputs<'a> {
+    /// The labels, one a row.
+    pub(in crate::api) label: Option<Elements<'a>>,
     label_name: &'a str,
     /// One number per class: probabilities, or what is only for telling the class.
     numbers: Option<Elements<'a>>,
     are_probabilities: bool,
     /// Numbers in a row.
-    pub(super) width: usize,
-    pub(super) rows: usize,
+    pub(in crate::api) width: usize,
+    /// Rows.
+    pub(in crate::api) rows: usize,
 }
 
 impl ClassName {
@@ -45,7 +47,11 @@ impl ClassName {
 }
 
 impl<'a> ClassOutputs<'a> {
-    pub(super) fn new(
+    /// Finds the outputs by what they mean.
+    ///
+    /// # Errors
+    /// `Internal` where they do not fit each other.
+    pub(in crate::api) fn new(
         signature: &'a Signature,
         response: &'a InferResponse,
         classification: &Classification,
@@ -82,9 +88,7 @@ impl<'a> ClassOutputs<'a> {
         known: Option<(&Classes, &[ClassName])>,
         keys: &[ClassName],
     ) -> Result<()> {
-        let columns = row * self.width..(row + 1) * self.width;
-        let by_label = self.label.zip(known).and_then(|(label, (classes, _))| self.index_of(label, row, classes));
-        let index = by_label.or_else(|| largest(self.numbers?, columns.clone()));
+        let index = self.class_index(row, known.map(|(classes, _)| classes));
         buffer.extend_from_slice(b"\"prediction\":");
         let start = buffer.len();
         match (self.label, index) {
@@ -106,10 +110,25 @@ impl<'a> ClassOutputs<'a> {
             Some(name) => buffer.extend_from_slice(&name.quoted),
             None => write_as_text(buffer, prediction),
         }
-        match self.numbers.filter(|_| self.are_probabilities) {
-            Some(probabilities) => write_probabilities(buffer, probabilities, columns, keys),
+        match self.probabilities(row) {
+            Some((probabilities, columns)) => write_probabilities(buffer, probabilities, columns, keys),
             None => Ok(()),
         }
+    }
+
+    /// Returns the class that a row belongs to: that of its label, else that of the largest number.
+    pub(in crate::api) fn class_index(&self, row: usize, classes: Option<&Classes>) -> Option<usize> {
+        let by_label = self.label.zip(classes).and_then(|(label, classes)| self.index_of(label, row, classes));
+        by_label.or_else(|| largest(self.numbers?, self.columns(row)))
+    }
+
+    /// Returns the probabilities of all rows and which of them are this row's, if there are any.
+    pub(in crate::api) fn probabilities(&self, row: usize) -> Option<(Elements<'a>, Range<usize>)> {
+        Some((self.numbers.filter(|_| self.are_probabilities)?, self.columns(row)))
+    }
+
+    fn columns(&self, row: usize) -> Range<usize> {
+        row * self.width..(row + 1) * self.width
     }
 
     /// Returns the class index of the label at `row`. What an integer label means where the graph does not declare the

@@ -130,13 +130,13 @@ impl RowEncoder {
 }
 
 /// Returns an output of a run.
-pub(super) fn output_tensor(response: &InferResponse, output: usize) -> Result<&Tensor> {
+pub(in crate::api) fn output_tensor(response: &InferResponse, output: usize) -> Result<&Tensor> {
     let missing = || Error::internal(format!("expected output {output}, but the run gave {}", response.outputs.len()));
     response.outputs.get(output).ok_or_else(missing)
 }
 
 /// Checks that an output has as many values as the others say.
-pub(super) fn check_count(signature: &Signature, output: usize, expected: usize, got: usize) -> Result<()> {
+pub(in crate::api) fn check_count(signature: &Signature, output: usize, expected: usize, got: usize) -> Result<()> {
     if expected == got {
         return Ok(());
     }

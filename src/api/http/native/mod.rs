@@ -1,15 +1,15 @@
 //! The native JSON API: `/predict`, `/models`, `/health`, `/metrics`.
 
 pub mod decode;
-mod decode_messages;
+pub(in crate::api) mod decode_messages;
 mod decode_rows;
 #[cfg(test)]
 mod decode_tests;
 #[cfg(test)]
 mod decode_value_tests;
 pub mod encode;
-mod encode_classes;
-mod encode_rows;
+pub(in crate::api) mod encode_classes;
+pub(in crate::api) mod encode_rows;
 #[cfg(test)]
 mod encode_tests;
 pub mod health;
