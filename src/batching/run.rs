@@ -67,7 +67,7 @@ impl Runner {
         let result = match &batch[..] {
             [] => return,
             [alone] => self
-                .run(session, alone.request.inputs(), alone.request.rows())
+                .run(session, alone.request.inputs(), alone.request.rows(), 1)
                 .map(|outputs| vec![InferResponse { outputs }]),
             several => self.run_stacked(session, several),
         };
@@ -106,18 +106,18 @@ impl Runner {
     fn run_stacked(&self, session: &mut dyn Session, batch: &[Entry]) -> Result<Vec<InferResponse>> {
         let requests: Vec<&ValidRequest> = batch.iter().map(|entry| &entry.request).collect();
         let rows: Vec<usize> = requests.iter().map(|request| request.rows()).collect();
-        let outputs = self.run(session, &stack(&requests)?, rows.iter().sum())?;
+        let outputs = self.run(session, &stack(&requests)?, rows.iter().sum(), requests.len())?;
         scatter(&outputs, &rows)
     }
 
-    fn run(&self, session: &mut dyn Session, inputs: &[Tensor], rows: usize) -> Result<Tensors> {
+    fn run(&self, session: &mut dyn Session, inputs: &[Tensor], rows: usize, requests: usize) -> Result<Tensors> {
         let started = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| session.run(inputs)));
         let taken = started.elapsed();
         self.metrics.compute.observe(taken.as_secs_f64());
         self.metrics.saturation.add(taken);
         self.metrics.batch_rows.observe(rows as f64);
-        self.metrics.statistics.count_run(rows, taken);
+        self.metrics.statistics.count_run(rows, requests, taken);
         outcome.unwrap_or_else(|panic| {
             // Clients read why a model has failed; what the panic said is for the log.
             let _already = self.failure.set("a run panicked; the log has the cause".to_owned());

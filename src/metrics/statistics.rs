@@ -18,6 +18,7 @@ pub struct Statistics {
     failures: AtomicU64,
     failure_nanoseconds: AtomicU64,
     last_request_milliseconds: AtomicU64,
+    compute_nanoseconds: AtomicU64,
     // Held for a few instructions, once a run and at a reading.
     runs: Mutex<BTreeMap<usize, Total>>,
 }
@@ -42,8 +43,9 @@ impl Statistics {
         }
     }
 
-    /// Counts a run of so many rows.
-    pub fn count_run(&self, rows: usize, taken: Duration) {
+    /// Counts a run of so many rows, which were those of so many requests.
+    pub fn count_run(&self, rows: usize, requests: usize, taken: Duration) {
+        self.compute_nanoseconds.fetch_add(nanoseconds(taken).saturating_mul(requests as u64), Ordering::Relaxed);
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         if runs.len() < MAX_RUN_SIZES || runs.contains_key(&rows) {
             let total = runs.entry(rows).or_default();
@@ -58,6 +60,11 @@ impl Statistics {
             count: self.failures.load(Ordering::Relaxed),
             nanoseconds: self.failure_nanoseconds.load(Ordering::Relaxed),
         }
+    }
+
+    /// Returns how long requests were run in all: a run counts once for each request in it.
+    pub fn compute_nanoseconds(&self) -> u64 {
+        self.compute_nanoseconds.load(Ordering::Relaxed)
     }
 
     /// Returns when the last request ended, in milliseconds since 1970; 0 where there was none.
@@ -83,11 +90,12 @@ mod tests {
     fn runs_are_counted_by_their_size_up_to_a_limit() {
         let statistics = Statistics::default();
         for rows in (0..MAX_RUN_SIZES + 9).chain([7]) {
-            statistics.count_run(rows, Duration::from_nanos(3));
+            statistics.count_run(rows, 2, Duration::from_nanos(3));
         }
         let runs = statistics.runs();
         assert_eq!(runs.len(), MAX_RUN_SIZES);
         assert_eq!(runs[7], (7, Total { count: 2, nanoseconds: 6 }));
+        assert_eq!(statistics.compute_nanoseconds(), 6 * (MAX_RUN_SIZES as u64 + 10));
     }
 
     #[test]

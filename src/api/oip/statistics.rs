@@ -55,7 +55,7 @@ pub struct InferenceStatistics {
     pub queue: Duration,
     /// Making tensors of requests.
     pub compute_input: Duration,
-    /// Running the model, once for all requests that are run together.
+    /// Running the model; a run counts for each request in it.
     pub compute_infer: Duration,
     /// Making answers of tensors.
     pub compute_output: Duration,
@@ -104,20 +104,21 @@ fn of(served_model: &ServedModel) -> ModelStatistics {
         ns: whole.nanoseconds.saturating_sub(fail.nanoseconds),
     };
     let none = Duration::default();
-    let compute_infer = Duration::from(total(&metrics.compute));
+    // Clients divide by these counts, and end with an error where they differ, as they would between two readings.
+    let of_requests = |nanoseconds| Duration { count: success.count, ns: nanoseconds };
     ModelStatistics {
         name: served_model.name.to_string(),
         version: served_model.version.to_string(),
         last_inference: metrics.statistics.last_request_milliseconds(),
         inference_count: if max_batch_size(served_model) > 0 { metrics.predictions.get() } else { success.count },
-        execution_count: compute_infer.count,
+        execution_count: total(&metrics.compute).count,
         inference_stats: InferenceStatistics {
             success,
             fail: fail.into(),
-            queue: total(&metrics.queue).into(),
-            compute_input: total(&metrics.decode).into(),
-            compute_infer,
-            compute_output: total(&metrics.encode).into(),
+            queue: of_requests(total(&metrics.queue).nanoseconds),
+            compute_input: of_requests(total(&metrics.decode).nanoseconds),
+            compute_infer: of_requests(metrics.statistics.compute_nanoseconds()),
+            compute_output: of_requests(total(&metrics.encode).nanoseconds),
             cache_hit: none,
             cache_miss: none,
         },
