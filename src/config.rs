@@ -21,8 +21,8 @@ use self::{
     bench::{BENCH_HELP, BenchSettings},
     usage::parse_from,
     value::{
-        connection_count, cors_origin, duration_or_zero, host, line_count, on_or_off, port, positive_duration,
-        row_count, short_duration, size_bytes, thread_count,
+        connection_count, cors_origin, duration_or_zero, grpc_port, host, line_count, on_or_off, port,
+        positive_duration, row_count, short_duration, size_bytes, thread_count,
     },
 };
 
@@ -204,6 +204,9 @@ pub struct HttpSettings {
     /// Port to listen on; 0 takes any free one, which the log then names
     #[arg(long, env = "PORT", default_value = "8000", value_parser = port)]
     pub port: u16,
+    /// Port for gRPC alone; 0 takes any free one, off takes none. gRPC is answered on the HTTP port too
+    #[arg(long, env = "ONNXD_GRPC_PORT", default_value = "8001", value_parser = grpc_port)]
+    pub grpc_port: GrpcPort,
     /// Threads that serve HTTP and run small models [default: the CPUs this process may use]
     #[arg(long = "http-threads", value_name = "COUNT", env = "ONNXD_HTTP_THREADS")]
     #[arg(value_parser = thread_count)]
@@ -220,11 +223,20 @@ impl HttpSettings {
         (&self.host, self.port)
     }
 
+    /// Returns host and port of gRPC alone, if it has one.
+    pub fn grpc_address(&self) -> Option<(&str, u16)> {
+        self.grpc_port.0.map(|port| (&*self.host, port))
+    }
+
     /// Returns whether pages of any origin may call the server: `*` is among the origins.
     pub fn allows_any_origin(&self) -> bool {
         self.cors_allow_origin.iter().any(|origin| origin == "*")
     }
 }
+
+/// The port for gRPC alone; `None` where it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrpcPort(pub Option<u16>);
 
 /// What the server refuses or gives up on: every bound on a client, and on stopping.
 #[derive(Args, Clone, Debug)]

@@ -53,11 +53,30 @@ pub struct Metrics {
     model_ready: IntGaugeVec,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
+    grpc: GrpcMetrics,
     log_lines_dropped: IntCounter,
     log: OnceLock<ErrorCounter>,
     saturation: GaugeVec,
     // Held at a load and at a scrape.
     models: Mutex<Vec<Arc<ModelMetrics>>>,
+}
+
+#[derive(Debug)]
+struct GrpcMetrics {
+    requests: IntCounterVec,
+    duration: HistogramVec,
+}
+
+impl GrpcMetrics {
+    fn new(register: &Registrar<'_>) -> Result<Self> {
+        let requests = ("grpc_requests_total", "gRPC calls by method and code.");
+        let duration =
+            ("grpc_request_duration_seconds", "gRPC calls by method; streams from their beginning to their end.");
+        Ok(Self {
+            requests: register.counters(requests.0, requests.1, &["service", "method", "code"])?,
+            duration: register.latencies(duration.0, duration.1, &["service", "method"])?,
+        })
+    }
 }
 
 /// The metrics of one model version, with the labels resolved.
@@ -170,6 +189,7 @@ impl Metrics {
                 "HTTP requests by route.",
                 &["method", "path"],
             )?,
+            grpc: GrpcMetrics::new(&register)?,
             log_lines_dropped: register.counter(
                 "onnxd_log_lines_dropped_total",
                 "Log lines lost because the log could not be written fast enough.",
@@ -217,6 +237,12 @@ impl Metrics {
     /// Makes the counters of a route. `path` is its template, or one word for all paths that have none.
     pub fn route(&self, path: &str) -> RouteMetrics {
         RouteMetrics::new(path, self.http_requests.clone(), self.http_duration.clone())
+    }
+
+    /// Counts a gRPC call. `service` and `method` are among those that are served, or a word for all others.
+    pub fn count_grpc(&self, service: &str, method: &str, code: &str, duration: Duration) {
+        self.grpc.requests.with_label_values(&[service, method, code]).inc();
+        self.grpc.duration.with_label_values(&[service, method]).observe(duration.as_secs_f64());
     }
 
     /// Takes the log's own count of lost lines, which is read at each scrape.

@@ -2,6 +2,10 @@
 //!
 //! `main` and the tests start a server through the same two calls, [`bind`] and [`Server::run_until`].
 
+mod http2;
+mod listeners;
+mod preface;
+
 use std::{
     net::SocketAddr,
     pin::pin,
@@ -9,19 +13,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::timeout};
 
+use self::{
+    http2::Http2,
+    listeners::{Listeners, Port},
+    preface::is_http2,
+};
 use crate::{
-    api::http::{connection::serve_connection, router::Http},
+    api::{
+        grpc::app::GrpcApp,
+        http::{connection::serve_connection, router::Http},
+    },
     config::ServerConfig,
     cpu::CpuBudget,
     engine::Engine,
-    error::{Error, Result},
+    error::Result,
     model::repository::{self, FoundModel},
     serving::{loader::Loader, service::InferenceService},
 };
@@ -38,14 +45,16 @@ const LOADER_PATIENCE: Duration = Duration::from_secs(1);
 /// How long to wait after the system refuses a connection for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A server that has its port and knows its models, but has not loaded them.
+/// A server that has its ports and knows its models, but has not loaded them.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    listeners: Listeners,
     address: SocketAddr,
+    grpc_address: Option<SocketAddr>,
     config: Arc<ServerConfig>,
     service: Arc<InferenceService>,
     http: Http,
+    grpc: GrpcApp,
     found: Vec<FoundModel>,
 }
 
@@ -58,7 +67,7 @@ pub enum Ending {
     CutOff(usize),
 }
 
-/// Takes the port and lists the models. Loading begins with [`Server::run_until`]; until it is done, answers are 503.
+/// Takes the ports and lists the models. Loading begins with [`Server::run_until`]; until it is done, answers are 503.
 ///
 /// # Errors
 /// `InvalidArgument` or `NotFound` where a setting is wrong: the path, the default model, the address.
@@ -69,11 +78,10 @@ pub async fn bind(config: ServerConfig, engine: Arc<dyn Engine>) -> Result<Serve
     let service = Arc::new(InferenceService::new(&found, &config, loader)?);
     let config = Arc::new(config);
     let http = Http::new(&service, &config)?;
-    let (host, port) = config.http.address();
-    let cannot = |error: std::io::Error| Error::invalid(format!("cannot listen on {host}:{port}: {error}"));
-    let listener = TcpListener::bind((host, port)).await.map_err(cannot)?;
-    let address = listener.local_addr().map_err(cannot)?;
-    Ok(Server { listener, address, config, service, http, found })
+    let grpc = GrpcApp::new(&service, &config)?;
+    let listeners = Listeners::bind(config.http.address(), config.http.grpc_address()).await?;
+    let (address, grpc_address) = listeners.addresses()?;
+    Ok(Server { listeners, address, grpc_address, config, service, http, grpc, found })
 }
 
 /// Warns of each model whose threads are more than the CPUs allow; it works, but slower than with fewer.
@@ -93,6 +101,11 @@ impl Server {
         self.address
     }
 
+    /// Returns the address that was taken for gRPC alone, if it has one.
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc_address
+    }
+
     /// Returns the models and their state.
     pub fn service(&self) -> &Arc<InferenceService> {
         &self.service
@@ -103,23 +116,26 @@ impl Server {
     /// Draining: readiness turns 503 at once; the port stays open for the drain delay; then nothing new is accepted, and
     /// what is in flight is answered within the grace time.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Ending {
-        let Self { listener, address, config, service, http, found } = self;
+        let Self { listeners, address, grpc_address, config, service, http, grpc, found } = self;
+        if let Some(address) = grpc_address {
+            tracing::info!(address = %address, "gRPC on {address}");
+        }
         tracing::info!(address = %address, "listening on http://{address}");
         let loader = {
             let service = Arc::clone(&service);
             tokio::task::spawn_blocking(move || service.load_all(&found))
         };
-        let mut connections = Connections::new(http, &config);
-        connections.accept_until(&listener, shutdown).await;
+        let mut connections = Connections::new(http, grpc, &config);
+        connections.accept_until(&listeners, shutdown).await;
 
         tracing::info!("draining: readiness is off, requests in flight are being answered");
         service.start_draining();
         let grace_ends = Instant::now() + config.limits.drain_delay + config.limits.shutdown_grace;
-        connections.accept_until(&listener, tokio::time::sleep(config.limits.drain_delay)).await;
+        connections.accept_until(&listeners, tokio::time::sleep(config.limits.drain_delay)).await;
         let left = || grace_ends.saturating_duration_since(Instant::now());
         // Half of a short grace time is left for those that are served.
-        let _still_coming = timeout(BACKLOG_LIMIT.min(left() / 2), connections.empty_backlog(&listener)).await;
-        drop(listener);
+        let _still_coming = timeout(BACKLOG_LIMIT.min(left() / 2), connections.empty_backlog(&listeners)).await;
+        drop(listeners);
         let ending = connections.drain(grace_ends).await;
 
         if timeout(LOADER_PATIENCE.min(left()), loader).await.is_err() {
@@ -137,22 +153,24 @@ impl Server {
 struct Connections {
     tasks: JoinSet<()>,
     http: Arc<Http>,
+    grpc: GrpcApp,
     config: Arc<ServerConfig>,
     close_idle: watch::Sender<()>,
 }
 
 impl Connections {
-    fn new(http: Http, config: &Arc<ServerConfig>) -> Self {
+    fn new(http: Http, grpc: GrpcApp, config: &Arc<ServerConfig>) -> Self {
         Self {
             tasks: JoinSet::new(),
             http: Arc::new(http),
+            grpc,
             config: Arc::clone(config),
             close_idle: watch::Sender::new(()),
         }
     }
 
     /// Accepts connections, as many at a time as the limit says, until `stop` resolves.
-    async fn accept_until(&mut self, listener: &TcpListener, stop: impl Future<Output = ()>) {
+    async fn accept_until(&mut self, listeners: &Listeners, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         loop {
             let has_room = self.tasks.len() < self.config.limits.max_connections;
@@ -160,8 +178,8 @@ impl Connections {
                 biased;
                 () = &mut stop => return,
                 Some(_finished) = self.tasks.join_next() => {}
-                accepted = listener.accept(), if has_room => match accepted {
-                    Ok((stream, _peer)) => self.serve(stream),
+                accepted = listeners.accept(), if has_room => match accepted {
+                    Ok((stream, port)) => self.serve(stream, port),
                     Err(error) => {
                         tracing::warn!("cannot accept a connection: {error}");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -172,10 +190,10 @@ impl Connections {
     }
 
     /// Accepts what the system has already accepted for us: those clients may have sent whole requests.
-    async fn empty_backlog(&mut self, listener: &TcpListener) {
-        while let Ok(Ok((stream, _peer))) = timeout(BACKLOG_QUIET, listener.accept()).await {
+    async fn empty_backlog(&mut self, listeners: &Listeners) {
+        while let Ok(Ok((stream, port))) = timeout(BACKLOG_QUIET, listeners.accept()).await {
             self.room().await;
-            self.serve(stream);
+            self.serve(stream, port);
         }
     }
 
@@ -190,9 +208,25 @@ impl Connections {
         }
     }
 
-    fn serve(&mut self, stream: TcpStream) {
-        let (close_idle, keep_alive) = (self.close_idle.subscribe(), self.config.limits.keep_alive);
-        self.tasks.spawn(serve_connection(stream, Arc::clone(&self.http), close_idle, keep_alive));
+    fn serve(&mut self, stream: TcpStream, port: Port) {
+        let (http, keep_alive) = (Arc::clone(&self.http), self.config.limits.keep_alive);
+        let mut close_idle = self.close_idle.subscribe();
+        let http2 =
+            Http2 { http: (port == Port::Http).then(|| Arc::clone(&http)), grpc: self.grpc.clone(), keep_alive };
+        self.tasks.spawn(async move {
+            let speaks_http2 = async { port == Port::Grpc || is_http2(&stream).await.unwrap_or(false) };
+            let speaks_http2 = tokio::select! {
+                speaks_http2 = timeout(keep_alive, speaks_http2) => speaks_http2,
+                // Nothing has come, or the server has ended.
+                _told = close_idle.changed() => return,
+            };
+            match speaks_http2 {
+                Ok(false) => serve_connection(stream, http, close_idle, keep_alive).await,
+                // Large, and not what most connections are.
+                Ok(true) => Box::pin(http2.serve(stream, close_idle)).await,
+                Err(_nothing_came) => {}
+            }
+        });
     }
 
     /// Waits until all connections are done. Idle ones get a moment for a request that is on its way.

@@ -63,7 +63,7 @@ def onnxd(*flags, batching=None):
 
     def command(launch):
         folder = repository(launch.model, batching or {})
-        arguments = ["serve", str(folder), "--host", "127.0.0.1", "--port", str(launch.port)]
+        arguments = ["serve", str(folder), "--host", "127.0.0.1", "--port", str(launch.port), "--grpc-port", "off"]
         return [launch.setup.onnxd, *arguments, "--onnxruntime", launch.setup.onnxruntime, *flags], {}
 
     return command

@@ -1,44 +1,78 @@
 //! THE table from what went wrong to what each protocol says of it.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use tonic::{Code, Status, metadata::MetadataValue};
 
 use crate::error::{Error, ErrorKind};
 
 /// After how many seconds a client may try again, where trying again can help.
 const RETRY_AFTER_SECONDS: &str = "1";
 
-/// How HTTP says an error.
+/// The metadata by which gRPC says the same, in milliseconds.
+const RETRY_PUSHBACK: (&str, &str) = ("grpc-retry-pushback-ms", "1000");
+
+/// How the protocols say an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rendering {
-    /// The status.
+    /// The status of HTTP.
     pub status: StatusCode,
+    /// The code of gRPC.
+    pub grpc: Code,
     /// The code in the body and in `prediction_errors_total`.
     pub code: &'static str,
-    /// Whether `retry-after` is sent.
+    /// Whether a client may try again: `retry-after` is sent.
     pub retry: bool,
 }
 
-/// Returns how HTTP says a kind of error.
+/// Returns how the protocols say a kind of error.
 pub fn rendering(kind: ErrorKind) -> Rendering {
-    let (status, code, retry) = match kind {
-        ErrorKind::InvalidArgument => (StatusCode::BAD_REQUEST, "invalid_argument", false),
-        ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found", false),
-        ErrorKind::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout", false),
-        ErrorKind::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", false),
-        ErrorKind::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", false),
-        ErrorKind::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "overloaded", true),
-        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", true),
-        ErrorKind::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", false),
-        ErrorKind::Unimplemented => (StatusCode::NOT_IMPLEMENTED, "unimplemented", false),
-        ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", false),
+    let (status, grpc, code, retry) = match kind {
+        ErrorKind::InvalidArgument => (StatusCode::BAD_REQUEST, Code::InvalidArgument, "invalid_argument", false),
+        ErrorKind::NotFound => (StatusCode::NOT_FOUND, Code::NotFound, "not_found", false),
+        ErrorKind::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, "request_timeout", false),
+        ErrorKind::PayloadTooLarge => {
+            (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, "payload_too_large", false)
+        }
+        ErrorKind::UnsupportedMediaType => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, "unsupported_media_type", false)
+        }
+        ErrorKind::Overloaded => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, "overloaded", true),
+        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, "unavailable", true),
+        ErrorKind::DeadlineExceeded => {
+            (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded, "deadline_exceeded", false)
+        }
+        ErrorKind::Unimplemented => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented, "unimplemented", false),
+        ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "internal", false),
     };
-    Rendering { status, code, retry }
+    Rendering { status, grpc, code, retry }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let rendering = rendering(error.kind());
+        let mut status = Self::new(rendering.grpc, error.message());
+        if rendering.retry {
+            status.metadata_mut().insert(RETRY_PUSHBACK.0, MetadataValue::from_static(RETRY_PUSHBACK.1));
+        }
+        if error.kind() == ErrorKind::Internal {
+            // Stays here: whoever answers the call writes it to the log.
+            status.set_source(Arc::new(error));
+        }
+        status
+    }
+}
+
+/// Makes an internal error of what a handler panicked with.
+pub fn of_panic(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned());
+    Error::internal(format!("a handler panicked: {text}"))
 }
 
 /// Returns the code of a status that no [`Error`] stands behind: those of the router and of tower's layers.

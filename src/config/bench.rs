@@ -6,7 +6,7 @@ use clap::Args;
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::config::{
-    HttpSettings, LimitSettings, LogSettings, RuntimeSettings, ServerConfig,
+    GrpcPort, HttpSettings, LimitSettings, LogSettings, RuntimeSettings, ServerConfig,
     value::{connection_count, duration_or_zero, header, positive_duration, request_count, request_rate, thread_count},
 };
 
@@ -134,6 +134,7 @@ impl BenchSettings {
         let http = HttpSettings {
             host: "127.0.0.1".to_owned(),
             port: 0,
+            grpc_port: GrpcPort(None),
             threads: self.http_threads,
             cors_allow_origin: Vec::new(),
         };

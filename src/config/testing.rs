@@ -3,12 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::config::{
-    HttpSettings, LimitSettings, LogFilter, LogFormat, LogSettings, RuntimeSettings, ServerConfig,
+    GrpcPort, HttpSettings, LimitSettings, LogFilter, LogFormat, LogSettings, RuntimeSettings, ServerConfig,
     environment::variable,
 };
 
 impl ServerConfig {
-    /// Makes a config for tests: a free port of 127.0.0.1, short limits, no access log.
+    /// Makes a config for tests: free ports of 127.0.0.1, short limits, no access log.
     ///
     /// Of the environment only `ORT_DYLIB_PATH` is read.
     pub fn for_testing(model_path: impl Into<PathBuf>) -> Self {
@@ -19,6 +19,7 @@ impl ServerConfig {
             http: HttpSettings {
                 host: "127.0.0.1".to_owned(),
                 port: 0,
+                grpc_port: GrpcPort(Some(0)),
                 threads: Some(2),
                 cors_allow_origin: Vec::new(),
             },

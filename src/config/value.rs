@@ -5,6 +5,8 @@ use std::{net::IpAddr, time::Duration};
 use http::{HeaderName, HeaderValue};
 use jiff::SignedDuration;
 
+use crate::config::GrpcPort;
+
 /// The longest duration a setting may have; anything longer is a slip of the unit.
 const MAX_DURATION: Duration = Duration::from_hours(24);
 /// The most requests a second that can be asked for, which no single client sends.
@@ -24,6 +26,15 @@ pub(super) fn host(text: &str) -> Result<String, String> {
 
 pub(super) fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| "a port from 0 to 65535".to_owned())
+}
+
+pub(super) fn grpc_port(text: &str) -> Result<GrpcPort, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "off" => Ok(GrpcPort(None)),
+        number => {
+            number.parse().map(|port| GrpcPort(Some(port))).map_err(|_| "a port from 0 to 65535, or off".to_owned())
+        }
+    }
 }
 
 pub(super) fn thread_count(text: &str) -> Result<usize, String> {

@@ -32,6 +32,7 @@ pub struct InferenceService {
     loader: Loader,
     draining: AtomicBool,
     loaded: watch::Sender<bool>,
+    changed: watch::Sender<()>,
     limits: LimitSettings,
     in_flight: AtomicUsize,
     up_since: Timestamp,
@@ -49,6 +50,7 @@ impl InferenceService {
             loader,
             draining: AtomicBool::new(false),
             loaded: watch::Sender::new(false),
+            changed: watch::Sender::new(()),
             limits: config.limits.clone(),
             in_flight: AtomicUsize::new(0),
             up_since: Timestamp::now(),
@@ -58,8 +60,12 @@ impl InferenceService {
 
     /// Loads all models, one after the other. Blocks; stops between two models once the server drains.
     pub fn load_all(&self, found: &[FoundModel]) {
-        self.loader.load_all(found, &self.registry, || self.is_draining());
+        self.loader.load_all(found, &self.registry, || {
+            self.changed.send_replace(());
+            self.is_draining()
+        });
         self.loaded.send_replace(true);
+        self.changed.send_replace(());
     }
 
     /// Waits until every model is ready or failed.
@@ -67,6 +73,12 @@ impl InferenceService {
         let mut loaded = self.loaded.subscribe();
         // The sender is a field of this service, so it cannot be gone.
         let _never = loaded.wait_for(|loaded| *loaded).await;
+    }
+
+    /// Tells when readiness may have changed: a model was loaded, or the server drains. Of a model that fails later, as its
+    /// runs may, this says nothing.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Finds a model version that serves; see [`ModelRegistry::find`].
@@ -134,6 +146,7 @@ impl InferenceService {
     /// Turns readiness off. Requests are still answered.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Release);
+        self.changed.send_replace(());
     }
 
     /// Tells whether the server is about to stop.

@@ -76,6 +76,12 @@ impl Connection {
         }
     }
 
+    /// Reads so many bytes and whatever comes with them; fewer where the connection is closed instead.
+    pub async fn read_at_least(&mut self, length: usize) -> io::Result<&[u8]> {
+        while self.received.len() < length && self.read_more().await? > 0 {}
+        Ok(&self.received)
+    }
+
     /// Reads until the server closes the connection, and returns all that it said.
     pub async fn until_closed(mut self) -> String {
         // A connection that is reset has ended too.

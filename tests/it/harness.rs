@@ -43,6 +43,8 @@ pub fn models(inside: &str) -> PathBuf {
 pub struct TestServer {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it listens for gRPC alone, if it does.
+    pub grpc_address: Option<SocketAddr>,
     /// Its models and state.
     pub service: Arc<InferenceService>,
     client: reqwest::Client,
@@ -92,7 +94,8 @@ impl TestServer {
         }
         change(&mut config);
         let server = server::bind(config, engine).await.expect("the settings are right");
-        let (address, service) = (server.address(), Arc::clone(server.service()));
+        let (address, grpc_address) = (server.address(), server.grpc_address());
+        let service = Arc::clone(server.service());
         let (stop, stopped) = oneshot::channel();
         let run = tokio::spawn(server.run_until(async {
             // A test that ends without stopping its server drops the sender, which stops it too.
@@ -100,7 +103,7 @@ impl TestServer {
         }));
         let client =
             reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("the client's settings are right");
-        Self { address, service, client, stop: Some(stop), run }
+        Self { address, grpc_address, service, client, stop: Some(stop), run }
     }
 
     /// Returns the URL of a path.

@@ -68,7 +68,7 @@ async fn send_requests(serving: &ServingProcess, mut after_some: impl FnMut()) {
 
 #[tokio::test]
 async fn process_has_no_socket_but_the_listener_and_what_came_in() {
-    let serving = ServingProcess::start(&models("iris"), &["--access-log", "off"]).await;
+    let serving = ServingProcess::start(&models("iris"), &["--access-log", "off", "--grpc-port", "off"]).await;
     let mut foreign = Vec::new();
     send_requests(&serving, || foreign.extend(foreign_sockets(serving.process.id(), serving.address.port()))).await;
     assert!(foreign.is_empty(), "{foreign:#?}");
@@ -82,8 +82,11 @@ async fn process_never_asks_the_system_for_a_connection() {
     }
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
-    let serving =
-        ServingProcess::start_command(traced(&trace, &onnxd_serve(&models("iris"), &["--access-log", "off"]))).await;
+    let serving = ServingProcess::start_command(traced(
+        &trace,
+        &onnxd_serve(&models("iris"), &["--access-log", "off", "--grpc-port", "off"]),
+    ))
+    .await;
     send_requests(&serving, || {}).await;
     let ended = serving.stop().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

@@ -21,7 +21,8 @@ const INHERITED_BY_ACCIDENT: &[&str] =
 /// Returns the command `onnxd` with these arguments, and with nothing in its environment that changes what it does.
 pub fn onnxd<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_onnxd"));
-    command.args(arguments);
+    // The default port is one that tests would take from each other.
+    command.args(arguments).env("ONNXD_GRPC_PORT", "0");
     for variable in INHERITED_BY_ACCIDENT {
         command.env_remove(variable);
     }

@@ -29,8 +29,15 @@ pub struct Activity {
     waiting_since: Mutex<Instant>,
 }
 
+impl Default for Activity {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Activity {
-    fn new() -> Self {
+    /// Begins with no request.
+    pub fn new() -> Self {
         let (answering, body_read) = (AtomicBool::new(false), AtomicBool::new(true));
         Self { answering, body_read, waiting_since: Mutex::new(Instant::now()) }
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What metrics and logs call a path that no route has.
-const NO_ROUTE: &str = "unmatched";
+pub const NO_ROUTE: &str = "unmatched";
 
 /// A router, and the templates of its routes.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use tracing::{Instrument as _, Span, instrument::Instrumented};
 use crate::{api::http::call::Call, logging::ACCESS_TARGET as TARGET};
 
 /// Tells whether lines are written at all.
-fn is_on() -> bool {
+pub fn is_on() -> bool {
     tracing::enabled!(target: TARGET, tracing::Level::INFO)
 }
 

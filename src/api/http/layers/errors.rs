@@ -10,10 +10,10 @@ use axum::{
 
 use crate::{
     api::{
-        error::{ErrorBody, ErrorResponse, MlflowError, code_of_status, mlflow_code_of_status, rendering},
+        error::{ErrorBody, ErrorResponse, MlflowError, code_of_status, mlflow_code_of_status, of_panic, rendering},
         http::{call::Call, mlflow},
     },
-    error::{Error, ErrorKind},
+    error::ErrorKind,
 };
 
 /// Writes the body of an error that has none yet, and logs the cause of an internal one, once, here.
@@ -42,9 +42,7 @@ pub fn describe(call: &Call, response: &mut Response) {
 
 /// Turns a panic in a handler into an internal error.
 pub fn from_panic(panic: &(dyn Any + Send)) -> Response {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned());
-    ErrorResponse::from(Error::internal(format!("a handler panicked: {text}"))).into_response()
+    ErrorResponse::from(of_panic(panic)).into_response()
 }
 
 fn sentence(status: StatusCode, call: &Call) -> String {

@@ -1,0 +1,137 @@
+//! One call: what its handler is told, and what is counted and logged of it when it ends.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+use tonic::Code;
+
+use crate::{
+    api::{
+        grpc::{app::Closing, methods::Method},
+        http::{layers::access_log, request_id::RequestId, routes::NO_ROUTE},
+        prediction::Deadline,
+    },
+    error::{Error, Result},
+    logging::ACCESS_TARGET as TARGET,
+    metrics::Metrics,
+    serving::served_model::ServedModel,
+};
+
+/// What a handler is told of a call beside its message; in the extensions of the request.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// When the answer is no longer wanted.
+    pub(super) deadline: Deadline,
+    /// Tells when a stream must end.
+    pub(super) closing: Closing,
+    answered_by: Arc<OnceLock<Arc<ServedModel>>>,
+}
+
+impl Caller {
+    pub(super) fn new(deadline: Deadline, closing: Closing) -> Self {
+        Self { deadline, closing, answered_by: Arc::default() }
+    }
+
+    /// Takes the caller out of a request.
+    ///
+    /// # Errors
+    /// `Internal` where there is none.
+    pub(super) fn of<T>(request: &tonic::Request<T>) -> Result<Self> {
+        let caller = request.extensions().get::<Self>().cloned();
+        caller.ok_or_else(|| Error::internal("a call came past the application"))
+    }
+
+    /// Leaves word for the log which model answers.
+    pub(super) fn answered_by(&self, model: &Arc<ServedModel>) {
+        let _first = self.answered_by.set(Arc::clone(model));
+    }
+}
+
+/// A call that is counted and logged when this is dropped; until it has a code, its client counts as gone.
+#[derive(Debug)]
+pub(super) struct Call {
+    metrics: Arc<Metrics>,
+    method: Option<Arc<Method>>,
+    started: Instant,
+    id: RequestId,
+    answered_by: Option<Arc<OnceLock<Arc<ServedModel>>>>,
+    code: Code,
+}
+
+impl Call {
+    pub(super) fn new(metrics: &Arc<Metrics>, method: Option<Arc<Method>>, id: RequestId) -> Self {
+        let (metrics, started) = (Arc::clone(metrics), Instant::now());
+        Self { metrics, method, started, id, answered_by: None, code: Code::Cancelled }
+    }
+
+    /// Remembers where the handler leaves word of the model.
+    pub(super) fn watch(&mut self, caller: &Caller) {
+        self.answered_by = Some(Arc::clone(&caller.answered_by));
+    }
+
+    /// Says how the call ends.
+    pub(super) fn set_code(&mut self, code: Code) {
+        self.code = code;
+    }
+
+    /// Returns the id of the request.
+    pub(super) fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    fn log(&self, path: &str, code: &str) {
+        let id = tracing::field::display(&self.id);
+        let duration_ms = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        match self.answered_by.as_ref().and_then(|slot| slot.get()) {
+            Some(model) => tracing::info!(
+                target: TARGET,
+                protocol = "grpc", path, code, duration_ms, request_id = id, model = %model.name, version = %model.version,
+                "gRPC {path} {code} {duration_ms} ms"
+            ),
+            None => tracing::info!(
+                target: TARGET,
+                protocol = "grpc", path, code, duration_ms, request_id = id,
+                "gRPC {path} {code} {duration_ms} ms"
+            ),
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let code = code_name(self.code);
+        let (service, name, path) = match &self.method {
+            Some(method) => (&*method.service, &*method.name, &*method.path),
+            None => (NO_ROUTE, NO_ROUTE, NO_ROUTE),
+        };
+        self.metrics.count_grpc(service, name, code, self.started.elapsed());
+        if access_log::is_on() {
+            self.log(path, code);
+        }
+    }
+}
+
+/// Returns a code as the protocol writes it.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

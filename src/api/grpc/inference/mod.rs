@@ -1,0 +1,7 @@
+//! `inference.GRPCInferenceService`: the Open Inference Protocol. What it has in common with REST is in `api/oip`.
+
+mod decode;
+mod describe;
+mod infer;
+pub(super) mod service;
+mod stream;

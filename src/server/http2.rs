@@ -1,0 +1,143 @@
+//! Connections of HTTP/2, which carry gRPC, and on the HTTP port everything else too.
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{body::Body, http::header};
+use hyper::{Request, body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::sleep};
+use tower::ServiceExt as _;
+
+use crate::api::{
+    grpc::app::{GrpcApp, is_grpc},
+    http::{connection::Activity, layers::deadline::ConnectionTimer, router::Http, stall::StallGuard},
+};
+
+/// The most requests of one connection at a time.
+const MAX_STREAMS: u32 = 256;
+/// How long a client may take to answer a ping before it counts as gone.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a connection that never had a request may take to end once it was told to.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What answers requests of HTTP/2.
+#[derive(Clone, Debug)]
+pub(super) struct Http2 {
+    /// What is not gRPC; `None` where nothing else is answered.
+    pub(super) http: Option<Arc<Http>>,
+    pub(super) grpc: GrpcApp,
+    /// How long a connection may go without requests; also how often a client that is silent is asked whether it lives.
+    pub(super) keep_alive: Duration,
+}
+
+impl Http2 {
+    /// Serves one connection until it ends. Once `close_idle` changes, or nothing has been asked for long, it takes no new
+    /// requests (GOAWAY) and ends after those in flight.
+    pub(super) async fn serve(self, stream: TcpStream, mut close_idle: watch::Receiver<()>) {
+        // A small answer must not wait for the acknowledgement of the one before it.
+        let _unsupported = stream.set_nodelay(true);
+        let (streams, keep_alive) = (Streams::default(), self.keep_alive);
+        let closing = close_idle.clone();
+        let answer = service_fn(move |request: Request<Incoming>| self.clone().answer(request, closing.clone()));
+        let mut http = http2::Builder::new(streams.clone());
+        http.timer(TokioTimer::new())
+            .keep_alive_interval(keep_alive)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .max_concurrent_streams(MAX_STREAMS);
+        let io = TokioIo::new(StallGuard::new(stream, keep_alive, Arc::new(Activity::new())));
+        let mut connection = pin!(http.serve_connection(io, answer));
+        // An error here is the client's: it left, or sent what is not HTTP/2.
+        let must_end = async {
+            tokio::select! {
+                // A sender that is gone means the same: the server has ended.
+                _told = close_idle.changed() => {}
+                () = streams.unused(keep_alive) => {}
+            }
+        };
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = must_end => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection => ended,
+                    () = streams.never_used(LAST_WORDS) => return,
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!("a connection ended early: {error}");
+        }
+    }
+
+    async fn answer(
+        self,
+        request: Request<Incoming>,
+        closing: watch::Receiver<()>,
+    ) -> Result<hyper::Response<Body>, Infallible> {
+        match &self.http {
+            Some(http) if !is_grpc(&request) => {
+                // A connection of HTTP/1 has one of each, since it has one request at a time.
+                let (timer, activity) = (ConnectionTimer::new(self.keep_alive), Arc::new(Activity::new()));
+                let mut response = http.service(timer, activity).oneshot(request).await?;
+                // HTTP/2 has GOAWAY for that.
+                response.headers_mut().remove(header::CONNECTION);
+                Ok(response)
+            }
+            _ => Ok(self.grpc.answer(request.map(Body::new), closing).await),
+        }
+    }
+}
+
+/// The requests of one connection, each a task that ends with it at the latest.
+#[derive(Clone, Debug, Default)]
+struct Streams {
+    // Held while a task is added or counted.
+    tasks: Arc<Mutex<JoinSet<()>>>,
+    started: Arc<AtomicU64>,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        self.started.fetch_add(1, Ordering::Relaxed);
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(stream);
+    }
+}
+
+impl Streams {
+    /// Waits until there has been no request for `patience` at least, and twice that at most.
+    async fn unused(&self, patience: Duration) {
+        loop {
+            let started = self.started.load(Ordering::Relaxed);
+            sleep(patience).await;
+            if self.started.load(Ordering::Relaxed) == started && self.open() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Waits for `patience`, and for ever if there has been a request: its answer may still be on its way. A client without
+    /// one may not even have said that it speaks HTTP/2, and would never hear that it is to end.
+    async fn never_used(&self, patience: Duration) {
+        sleep(patience).await;
+        if self.started.load(Ordering::Relaxed) > 0 {
+            pending::<()>().await;
+        }
+    }
+
+    fn open(&self) -> usize {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.len()
+    }
+}
