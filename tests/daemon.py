@@ -12,25 +12,27 @@ STOP_SECONDS = 30
 POLL_SECONDS = 0.05
 
 
-def listening_address(log_line):
-    """The address that a log line announces as bound, or None: the one place that knows the log's form."""
+def announced_address(log_line, beginning):
+    """The address that a log line of this beginning announces as bound, or None: what knows the log's form."""
     try:
         event = json.loads(log_line)
     except ValueError:
         return None
-    if not str(event.get("message", "")).startswith("listening"):
+    if not str(event.get("message", "")).startswith(beginning):
         return None
     return event.get("address")
 
 
 class Daemon:
-    """A context manager; `address` is where it listens, `url` the HTTP root, without a slash at the end."""
+    """A context manager; `address` is where it listens, `url` the HTTP root, without a slash at the end, and `grpc` the
+    address for gRPC alone."""
 
     def __init__(self, binary, models, log_path, *options):
         self.log_path = log_path
-        self._command = [str(binary), "serve", str(models), "--host", "127.0.0.1", "--port", "0"]
+        self._command = [str(binary), "serve", str(models), "--host", "127.0.0.1", "--port", "0", "--grpc-port", "0"]
         self._command += ["--log-format", "json", *options]
         self.address = None
+        self.grpc = None
         self._announced = threading.Event()
 
     def __enter__(self):
@@ -67,7 +69,9 @@ class Daemon:
                 log.write(line)
                 log.flush()
                 if self.address is None:
-                    self.address = listening_address(line)
+                    # That of gRPC comes first.
+                    self.grpc = self.grpc or announced_address(line, "gRPC on ")
+                    self.address = announced_address(line, "listening")
                     if self.address:
                         self._announced.set()
         # The log has ended: whoever waits for the address must not wait on.

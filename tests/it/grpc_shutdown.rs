@@ -86,7 +86,7 @@ async fn no_call_is_lost_under_load() {
     stopped.store(true, Ordering::Release);
     let wrong: Vec<_> = callers.join_all().await.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{wrong:?}");
-    let metrics = String::from_utf8(service.metrics().render().unwrap()).unwrap();
+    let metrics = String::from_utf8(service.metrics().render(std::iter::empty()).unwrap()).unwrap();
     let counted: Vec<_> = metrics.lines().filter(|line| line.starts_with("grpc_requests_total{")).collect();
     let ok = r#"grpc_requests_total{code="OK",method="Predict",service="onnxd.v1.PredictionService"}"#;
     assert_eq!(counted, [format!("{ok} {}", answered.load(Ordering::Acquire))]);
