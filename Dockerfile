@@ -37,11 +37,14 @@ WORKDIR /source
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src benches \
     && echo 'fn main() {}' > src/main.rs \
+    && cp src/main.rs build.rs \
     && touch src/lib.rs benches/codec.rs \
     && cargo build --release --locked
+COPY build.rs ./
+COPY proto proto
 COPY src src
 # The stand-ins above are newer than the files that were checked out.
-RUN touch src/main.rs src/lib.rs && cargo build --release --locked
+RUN touch build.rs src/main.rs src/lib.rs && cargo build --release --locked
 
 # ---- what is shipped
 FROM ${BASE_IMAGE}

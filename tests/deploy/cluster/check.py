@@ -17,6 +17,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "deploy"))
 import checks  # noqa: E402
+import oip  # noqa: E402
 import older  # noqa: E402
 from load import Load  # noqa: E402
 
@@ -227,7 +228,15 @@ class Cluster:
         done = self.kubectl("wait", "pod/sample", "--for", "condition=Ready", "--timeout", "60s", check=False)
         assert done.returncode == 0, self.kubectl("describe", "pod/sample").stdout[-2000:]
         address = self.get("pod", "sample")["status"]["podIP"]
-        checks.predicts_setosa("http://{}:8080/models/sample/predict".format(address))
+        url = "http://{}:8080".format(address)
+        checks.predicts_setosa(url + "/models/sample/predict")
+        code, answer = checks.call(url + "/v1/models/sample:predict", {"instances": [checks.ROW["features"]]})
+        assert code == 200 and len(answer["predictions"]) == 1, (code, answer)
+        tensor = {"name": "features", "shape": [1, 4], "datatype": "FP32", "data": checks.ROW["features"]}
+        code, answer = checks.call(url + "/v2/models/sample/infer", {"inputs": [tensor]})
+        labels = [output["data"] for output in answer["outputs"] if output["name"] == "label"]
+        assert code == 200 and labels == [[0]], (code, answer)
+        assert oip.label(address + ":9000", "sample", checks.ROW["features"]) == 0
 
 
 def nothing_lost(load):

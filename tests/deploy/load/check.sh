@@ -12,7 +12,7 @@ need_python benches/load/requirements/clients.txt
 port=${LOAD_TEST_PORT:-18000}
 log=${CARGO_TARGET_DIR:-target}/deploy/load-test.log
 
-"${CARGO_TARGET_DIR:-target}/release/onnxd" serve models --host 127.0.0.1 --port "$port" --default-model iris --access-log off \
+"${CARGO_TARGET_DIR:-target}/release/onnxd" serve models --host 127.0.0.1 --port "$port" --grpc-port "$((port + 1))" --default-model iris --access-log off \
     > "$log" 2>&1 &
 daemon=$!
 trap 'kill $daemon 2>/dev/null || true; wait $daemon || true' EXIT
@@ -20,7 +20,7 @@ curl --silent --fail --output /dev/null --retry 50 --retry-delay 1 --retry-all-e
 
 # The answers are what is tried here; how fast they come, on a machine that does other things too, is a bench's business.
 export MAX_P99_MS=2000
-"$venv/bin/k6" run --quiet -e "HTTP=http://127.0.0.1:$port" -e DURATION=5s -e "MAX_P99_MS=$MAX_P99_MS" benches/load/k6.js
+"$venv/bin/k6" run --quiet -e "HTTP=http://127.0.0.1:$port" -e "GRPC=127.0.0.1:$((port + 1))" -e DURATION=5s -e "MAX_P99_MS=$MAX_P99_MS" benches/load/k6.js
 echo "ok k6 keeps its thresholds"
 "$venv/bin/locust" --locustfile benches/load/locustfile.py --host "http://127.0.0.1:$port" --headless --users 10 --spawn-rate 10 \
     --run-time 5s --only-summary
