@@ -57,6 +57,7 @@ mod openapi;
 mod overload;
 mod predict;
 mod predict_models;
+mod protocols;
 mod readme;
 mod repository;
 mod shutdown;
