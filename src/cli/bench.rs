@@ -54,8 +54,8 @@ struct Prepared {
     daemon: Option<Daemon>,
 }
 
-/// Measures and prints the numbers. `engine` is there wherever [`crate::config::Cli::needs_runtime`] says so. Blocks for as
-/// long as that takes.
+/// Measures and prints the numbers. `engine` is there wherever [`crate::config::EngineCommand::needs_runtime`] says so.
+/// Blocks for as long as that takes.
 ///
 /// # Errors
 /// `Unavailable` or `NotFound` where there is nothing to load.
