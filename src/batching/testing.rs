@@ -35,6 +35,8 @@ struct Never;
 
 impl Terminate for Never {
     fn terminate(&self) {}
+
+    fn reset(&self) {}
 }
 
 impl Session for Echo {

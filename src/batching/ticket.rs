@@ -1,7 +1,8 @@
 //! Ending a run that nobody waits for any more.
 //!
 //! A request's ticket knows the run that the request is in. When the last of a run's requests is given up, the run is
-//! terminated, and only while it is on: a session's next run must not be hit by what was meant for the one before.
+//! terminated, from the moment that the request is in it: the session may not have begun. A session's next run is not hit
+//! by what was meant for the one before: nobody can terminate a run that is finished, and a new one begins afresh.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -49,8 +50,9 @@ impl Ticket {
 }
 
 impl Run {
-    /// Makes a run that `terminate` ends.
+    /// Makes a run that `terminate` ends; the one before it on the same session is finished.
     pub fn new(terminate: Arc<dyn Terminate>) -> Self {
+        terminate.reset();
         Self(Arc::new(Mutex::new(Progress { waiters: 0, terminate: Some(terminate) })))
     }
 
@@ -86,6 +88,10 @@ mod tests {
         fn terminate(&self) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+
+        fn reset(&self) {
+            self.0.store(0, Ordering::Relaxed);
+        }
     }
 
     fn run() -> (Run, Arc<Count>) {
@@ -111,6 +117,17 @@ mod tests {
         assert!(ticket.enter(&run));
         run.finish();
         ticket.give_up();
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn run_begins_afresh_after_one_that_was_terminated() {
+        let ((run, count), ticket) = (run(), Ticket::default());
+        assert!(ticket.enter(&run));
+        ticket.give_up();
+        run.finish();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        let _next = Run::new(Arc::clone(&count) as _);
         assert_eq!(count.0.load(Ordering::Relaxed), 0);
     }
 

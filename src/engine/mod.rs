@@ -48,12 +48,18 @@ pub trait Session: Send {
     /// `InvalidArgument` where the model itself refuses the values (an index out of range, say), else `Internal`.
     fn run(&mut self, inputs: &[Tensor]) -> Result<Tensors>;
 
-    /// Returns what ends a run of this session from another thread.
+    /// Returns what ends runs of this session from another thread.
     fn terminator(&self) -> Arc<dyn Terminate>;
 }
 
-/// Ends the run that is on; the run fails soon after. While none is on, it does nothing that lasts.
+/// Ends a session's runs.
+///
+/// A run does not take back by itself what was asked before it began: whoever asked may have meant just this run, and have
+/// been early.
 pub trait Terminate: fmt::Debug + Send + Sync {
-    /// Asks for the end, and does not wait for it.
+    /// Makes the run that is on fail soon, or the next one if none is on; does not wait for it. Holds until [`Self::reset`].
     fn terminate(&self);
+
+    /// Lets runs go through again.
+    fn reset(&self);
 }

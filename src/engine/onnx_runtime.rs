@@ -117,6 +117,12 @@ impl Terminate for Options {
             tracing::warn!("a run could not be terminated: {error}");
         }
     }
+
+    fn reset(&self) {
+        if let Err(error) = self.0.unterminate() {
+            tracing::error!("runs that follow one that was terminated will fail: {error}");
+        }
+    }
 }
 
 impl Session for OrtSession {
@@ -129,8 +135,6 @@ impl Session for OrtSession {
         for input in inputs {
             values.push(convert::to_runtime(input)?);
         }
-        // What was meant for the run before must not end this one.
-        self.run_options.0.unterminate().map_err(runtime_error)?;
         let outputs = self.session.run_with_options(&values[..], &self.run_options.0).map_err(runtime_error)?;
         let converted = self.signature.outputs.iter().enumerate();
         converted.map(|(index, spec)| convert::from_runtime(&outputs[index], spec)).collect()

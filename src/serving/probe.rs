@@ -253,6 +253,8 @@ mod tests {
 
     impl Terminate for Never {
         fn terminate(&self) {}
+
+        fn reset(&self) {}
     }
 
     impl Column {

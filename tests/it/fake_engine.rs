@@ -179,7 +179,6 @@ impl Session for FakeSession {
         let values = inputs[0].as_slice::<f32>().unwrap().to_vec();
         state.rows.push(values.len());
         let run = state.run;
-        state.terminate = false;
         let waiting = |state: &mut State| !state.gate_open && state.passes == 0 && !state.terminate;
         let (mut state, _) = self.control.changed.wait_timeout_while(state, PATIENCE, waiting).unwrap();
         if state.terminate {
@@ -215,5 +214,9 @@ impl Terminate for Control {
             state.terminate = true;
             state.terminated += 1;
         });
+    }
+
+    fn reset(&self) {
+        self.change(|state| state.terminate = false);
     }
 }

@@ -27,6 +27,7 @@ mod command_line;
 mod compression;
 mod cors;
 mod docs;
+mod engine;
 mod errors;
 mod errors_of_load;
 mod errors_of_requests;
