@@ -20,7 +20,13 @@ use crate::{
         repository::FoundModel,
         schema::Schema,
     },
-    serving::{example, plan::Plan, probe::probe, registry::ModelRegistry, served_model::ServedModel},
+    serving::{
+        example,
+        plan::Plan,
+        probe::{probe, warm_up},
+        registry::ModelRegistry,
+        served_model::ServedModel,
+    },
 };
 
 /// The longest that a batch may hold the event loop, unless the settings say otherwise.
@@ -100,12 +106,14 @@ impl Loader {
         let options = LoadOptions { intra_op_threads: manifest.instances.intra_op_threads, file: &file };
         let instance = |_| self.engine.load(path, &options);
         let mut sessions = (0..manifest.instances.count).map(instance).collect::<Result<Vec<_>>>()?;
-        let Some(session) = sessions.first_mut() else {
+        let Some((session, others)) = sessions.split_first_mut() else {
             return Err(Error::internal("no instance was asked for"));
         };
         let schema = Schema::new(session.signature().clone(), manifest, &file)?;
         let profile = probe(&mut **session, manifest.batching.max_batch_size);
         let plan = Plan::new(&profile, manifest, self.inline_budget);
+        let rows = profile.timings.last().map_or(1, |timing| timing.rows).min(plan.lane.limits.max_batch_rows);
+        others.iter_mut().for_each(|session| warm_up(&mut **session, rows));
         let example = match golden::read_beside(path)?.into_iter().next() {
             Some(case) => Some(case.request),
             None => example::synthetic_body(&schema)?,

@@ -54,10 +54,7 @@ pub struct Timing {
 /// a fraction of a second where one run does not take longer.
 pub fn probe(session: &mut dyn Session, max_rows: usize) -> Profile {
     let signature = session.signature().clone();
-    let mut rng = Rng::with_seed(1);
-    let Some(size) =
-        SIZES.into_iter().find(|size| single(&signature, *size, &mut rng).and_then(|row| session.run(&row)).is_ok())
-    else {
+    let Some(size) = size_that_runs(session, &signature) else {
         return Profile { batching: Err("it does not run on made-up inputs".to_owned()), timings: Vec::new() };
     };
     let batching = can_stack(&signature).and_then(|()| {
@@ -66,6 +63,21 @@ pub fn probe(session: &mut dyn Session, max_rows: usize) -> Profile {
     });
     let max_rows = if batching.is_ok() { max_rows } else { 1 };
     Profile { batching, timings: measure(session, &signature, size, max_rows) }
+}
+
+/// Runs a further instance of a model that was probed, one row and then `rows`, so that the first request on it is not the
+/// one that pays for its first run. Blocks.
+pub fn warm_up(session: &mut dyn Session, rows: usize) {
+    let signature = session.signature().clone();
+    let Some(size) = size_that_runs(session, &signature) else { return };
+    // A batch that fails here fails as it would for a client; the instance is as good as the first.
+    let _failed = made_up_batch(&signature, size, rows).and_then(|batch| session.run(&batch));
+}
+
+/// Finds the first size of open dimensions at which the model runs on made-up inputs.
+fn size_that_runs(session: &mut dyn Session, signature: &Signature) -> Option<usize> {
+    let mut rng = Rng::with_seed(1);
+    SIZES.into_iter().find(|size| single(signature, *size, &mut rng).and_then(|row| session.run(&row)).is_ok())
 }
 
 /// Checks that every input leaves axis 0 open. Outputs are checked by what they really are: some declare `[1]` and give `[N]`.
@@ -180,9 +192,7 @@ fn measure(session: &mut dyn Session, signature: &Signature, size: usize, max_ro
 }
 
 fn time_of(session: &mut dyn Session, signature: &Signature, size: usize, rows: usize) -> Result<Duration> {
-    let mut rng = Rng::with_seed(2);
-    let singles = (0..rows).map(|_| single(signature, size, &mut rng)).collect::<Result<Vec<_>>>()?;
-    let batch = stack(&singles.iter().collect::<Vec<_>>())?;
+    let batch = made_up_batch(signature, size, rows)?;
     session.run(&batch)?;
     let mut shortest = Duration::MAX;
     for _ in 0..REPEATS {
@@ -191,6 +201,12 @@ fn time_of(session: &mut dyn Session, signature: &Signature, size: usize, rows: 
         shortest = shortest.min(started.elapsed());
     }
     Ok(shortest)
+}
+
+fn made_up_batch(signature: &Signature, size: usize, rows: usize) -> Result<Tensors> {
+    let mut rng = Rng::with_seed(2);
+    let singles = (0..rows).map(|_| single(signature, size, &mut rng)).collect::<Result<Vec<_>>>()?;
+    stack(&singles.iter().collect::<Vec<_>>())
 }
 
 fn stack(rows: &[&Tensors]) -> Result<Tensors> {

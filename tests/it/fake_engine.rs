@@ -53,6 +53,8 @@ struct State {
     passes: usize,
     load_open: bool,
     rows: Vec<usize>,
+    /// How often each session has run.
+    runs_by_session: Vec<usize>,
     terminate: bool,
     terminated: usize,
 }
@@ -70,6 +72,7 @@ impl FakeEngine {
             passes: 0,
             load_open: true,
             rows: Vec::new(),
+            runs_by_session: Vec::new(),
             terminate: false,
             terminated: 0,
         };
@@ -130,6 +133,11 @@ impl Control {
         self.state.lock().unwrap().rows.clone()
     }
 
+    /// Returns how often each session has run, in the order of their loading.
+    pub fn runs_by_session(&self) -> Vec<usize> {
+        self.state.lock().unwrap().runs_by_session.clone()
+    }
+
     /// Returns how many runs were terminated.
     pub fn terminated(&self) -> usize {
         self.state.lock().unwrap().terminated
@@ -145,7 +153,10 @@ impl Engine for FakeEngine {
     fn load(&self, _path: &Path, _options: &LoadOptions<'_>) -> Result<Box<dyn Session>> {
         let state = self.0.state.lock().unwrap();
         // A test that fails leaves it closed; it must not hang for that.
-        drop(self.0.changed.wait_timeout_while(state, PATIENCE, |state| !state.load_open).unwrap());
+        let (mut state, _) = self.0.changed.wait_timeout_while(state, PATIENCE, |state| !state.load_open).unwrap();
+        let index = state.runs_by_session.len();
+        state.runs_by_session.push(0);
+        drop(state);
         let tensor = |name: &str, width| TensorSpec {
             name: name.into(),
             data_type: DataType::Fp32,
@@ -155,7 +166,7 @@ impl Engine for FakeEngine {
             inputs: vec![tensor("a", 1), tensor("b", 1)],
             outputs: vec![OutputSpec { tensor: tensor("value", 1), map_keys: None }],
         };
-        Ok(Box::new(FakeSession { signature, control: Arc::clone(&self.0) }))
+        Ok(Box::new(FakeSession { signature, control: Arc::clone(&self.0), index }))
     }
 
     fn version(&self) -> &str {
@@ -166,6 +177,7 @@ impl Engine for FakeEngine {
 struct FakeSession {
     signature: Signature,
     control: Arc<Control>,
+    index: usize,
 }
 
 impl Session for FakeSession {
@@ -178,6 +190,7 @@ impl Session for FakeSession {
         let started = Instant::now();
         let values = inputs[0].as_slice::<f32>().unwrap().to_vec();
         state.rows.push(values.len());
+        state.runs_by_session[self.index] += 1;
         let run = state.run;
         let waiting = |state: &mut State| !state.gate_open && state.passes == 0 && !state.terminate;
         let (mut state, _) = self.control.changed.wait_timeout_while(state, PATIENCE, waiting).unwrap();

@@ -113,6 +113,16 @@ async fn fake_sessions_are_measured_as_flat() {
 }
 
 #[tokio::test]
+async fn every_instance_has_run_before_the_first_request() {
+    for lane in ["inline", "worker"] {
+        let manifest = format!("batching.lane = {lane:?}\ninstances.count = 3");
+        let fake = Fake::start(&manifest, |_config| {}).await;
+        let runs = fake.control.runs_by_session();
+        assert!(runs.len() == 3 && runs.iter().all(|runs| *runs > 0), "{lane}: {runs:?}");
+    }
+}
+
+#[tokio::test]
 async fn models_whose_rows_do_not_stand_alone_are_not_batched_and_say_why() {
     let cases = [
         ("fixed", onnx::identity(FLOAT, &[1, 4]), "input \"x\" has no dynamic axis 0"),
