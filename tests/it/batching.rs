@@ -1,6 +1,6 @@
 //! Batches: what is run together answers what it answers alone, and what cannot be run together is not.
 
-use std::{fmt::Write as _, fs, time::Duration};
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use fastrand::Rng;
 use futures_util::future::join_all;
@@ -18,16 +18,24 @@ use crate::{
 const LANES: [&str; 2] = ["inline", "worker"];
 const FLOAT: i32 = 1;
 
-/// Serves the bundled models in a lane, with batches as large as they may be.
-async fn serve_bundled(lane: &str) -> (TestServer, TempDir) {
-    let folder = TempDir::new().unwrap();
-    for name in ["breast_cancer", "digits", "iris", "iris_zipmap", "ride_duration", "text"] {
-        let (from, to) = (models(name), folder.path().join(name));
+/// The bundled models.
+pub const BUNDLED: [&str; 6] = ["breast_cancer", "digits", "iris", "iris_zipmap", "ride_duration", "text"];
+
+/// Copies the bundled models into a repository, each for a lane.
+pub fn copy_bundled(folder: &Path, lane: impl Fn(&str) -> &'static str) {
+    for name in BUNDLED {
+        let (from, to, lane) = (models(name), folder.join(name), lane(name));
         fs::create_dir_all(to.join("1")).unwrap();
         fs::copy(from.join("1/model.onnx"), to.join("1/model.onnx")).unwrap();
         let manifest = fs::read_to_string(from.join("model.toml")).unwrap();
         fs::write(to.join("model.toml"), format!("{manifest}\n[batching]\nlane = {lane:?}\n")).unwrap();
     }
+}
+
+/// Serves the bundled models in a lane, with batches as large as they may be.
+async fn serve_bundled(lane: &'static str) -> (TestServer, TempDir) {
+    let folder = TempDir::new().unwrap();
+    copy_bundled(folder.path(), |_model| lane);
     let server = TestServer::start_with(folder.path(), |config| config.limits.inline_budget = PATIENCE).await;
     (server, folder)
 }
@@ -43,7 +51,7 @@ async fn serve_identity(dims: &[i64], batching: &str) -> (TestServer, TempDir) {
 }
 
 /// Makes up a body of some rows for a bundled model.
-fn made_up(model: &str, rows: usize, rng: &mut Rng) -> String {
+pub fn made_up(model: &str, rows: usize, rng: &mut Rng) -> String {
     let mut list = |count: usize, most: f64| {
         let values: Vec<_> = (0..count).map(|_| format!("{:.3}", rng.f64() * most)).collect();
         format!("[{}]", values.join(","))
@@ -77,7 +85,8 @@ fn made_up(model: &str, rows: usize, rng: &mut Rng) -> String {
     format!(r#"{{"instances":[{}]}}"#, rows.join(","))
 }
 
-fn without_time(mut answer: Value) -> Value {
+/// Takes away what differs from answer to answer.
+pub fn without_time(mut answer: Value) -> Value {
     answer.as_object_mut().unwrap().remove("prediction_time");
     answer
 }
@@ -86,7 +95,7 @@ fn without_time(mut answer: Value) -> Value {
 async fn requests_that_run_together_answer_what_each_answers_alone() {
     for lane in LANES {
         let (server, _folder) = serve_bundled(lane).await;
-        for name in ["breast_cancer", "digits", "iris", "iris_zipmap", "ride_duration", "text"] {
+        for name in BUNDLED {
             let model = server.service.find(Some(name), None).unwrap();
             assert!(model.plan.lane.batched, "{name}: {}", model.plan.batching_reason);
             let (path, mut rng) = (format!("/models/{name}/predict"), Rng::with_seed(7));

@@ -26,6 +26,7 @@ mod bench_command;
 mod command_line;
 mod compression;
 mod cors;
+mod crowd;
 mod docs;
 mod engine;
 mod errors;
