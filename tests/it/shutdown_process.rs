@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,6 +23,10 @@ use crate::{
 const IRIS_ROW: &str = r#"{"features":[5.1,3.5,1.4,0.2]}"#;
 /// For the counting model: longer than any test.
 pub const YEARS: &str = r#"{"inputs":{"count":[9223372036854775807]}}"#;
+/// For the counting model: as long as a transformer takes.
+const MILLISECONDS: &str = r#"{"inputs":{"count":[5000]}}"#;
+/// Half of all clients wait for the counting model, which is more than may wait where that takes long.
+const MANIFEST: &str = "[batching]\nlane = \"worker\"\nmax_queue_wait_milliseconds = 0\n";
 /// How many clients keep a connection busy each.
 const CLIENTS: usize = 300;
 /// How many answers there must be before the server is told to stop.
@@ -36,10 +41,9 @@ struct Tally {
     answered: usize,
 }
 
-/// Sends one request after the other on one connection until the server closes it.
-async fn send_until_closed(address: SocketAddr, on_answer: impl Fn()) -> Tally {
+/// Sends a request again and again on one connection until the server closes it.
+async fn send_until_closed(address: SocketAddr, request: Vec<u8>, on_answer: impl Fn()) -> Tally {
     let mut tally = Tally::default();
-    let request = post_bytes("/predict", IRIS_ROW);
     let Ok(mut connection) = Connection::open(address).await else { return tally };
     loop {
         if connection.write(&request).await.is_err() {
@@ -71,12 +75,17 @@ async fn busy_process(arguments: &[&str]) -> (ServingProcess, Connection) {
 /// Serves the counting model; the folder lives as long as the test keeps it.
 pub async fn counting_process(arguments: &[&str]) -> (ServingProcess, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    // One row of it is short when it is measured, and as long as the client asks later: no model for the event loop.
-    let version = folder.path().join("counting/1");
+    write_counting(folder.path());
+    (ServingProcess::start(folder.path(), arguments).await, folder)
+}
+
+/// Writes the counting model into a repository. One row of it is short when it is measured, and as long as the client asks
+/// later: no model for the event loop.
+fn write_counting(folder: &Path) {
+    let version = folder.join("counting/1");
     fs::create_dir_all(&version).unwrap();
     fs::write(version.join("model.onnx"), onnx::counting()).unwrap();
-    fs::write(folder.path().join("counting/model.toml"), "[batching]\nlane = \"worker\"\n").unwrap();
-    (ServingProcess::start(folder.path(), arguments).await, folder)
+    fs::write(folder.join("counting/model.toml"), MANIFEST).unwrap();
 }
 
 /// Waits until the model is running a request.
@@ -88,11 +97,30 @@ pub async fn until_running(serving: &ServingProcess) {
 #[tokio::test]
 async fn sigterm_under_load_loses_no_request_and_exits_0() {
     let serving = ServingProcess::start(&models("iris"), &["--access-log", "off"]).await;
+    stop_under_load(serving, &[post_bytes("/predict", IRIS_ROW)]).await;
+}
+
+#[tokio::test]
+async fn sigterm_under_load_loses_no_request_of_either_lane() {
+    let folder = tempfile::tempdir().unwrap();
+    write_counting(folder.path());
+    fs::create_dir_all(folder.path().join("iris/1")).unwrap();
+    fs::copy(models("iris/1/model.onnx"), folder.path().join("iris/1/model.onnx")).unwrap();
+    fs::write(folder.path().join("iris/model.toml"), "[batching]\nlane = \"inline\"\n").unwrap();
+    let serving = ServingProcess::start(folder.path(), &["--access-log", "off"]).await;
+    let inline = post_bytes("/models/iris/predict", IRIS_ROW);
+    let worker = post_bytes("/models/counting/predict", MILLISECONDS);
+    stop_under_load(serving, &[inline, worker]).await;
+}
+
+/// Keeps clients busy with these requests, stops the server in the middle, and checks that each request that was sent was
+/// answered.
+async fn stop_under_load(serving: ServingProcess, requests: &[Vec<u8>]) {
     let (answers, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
     let mut clients = JoinSet::new();
-    for _ in 0..CLIENTS {
+    for request in requests.iter().cycle().take(CLIENTS) {
         let (answers, enough) = (Arc::clone(&answers), Arc::clone(&enough));
-        clients.spawn(send_until_closed(serving.address, move || {
+        clients.spawn(send_until_closed(serving.address, request.clone(), move || {
             if answers.fetch_add(1, Ordering::Relaxed) == ANSWERS_BEFORE_STOP {
                 enough.notify_one();
             }
