@@ -27,8 +27,13 @@ use tower_http::{
     decompression::{DecompressionBody, RequestDecompressionLayer},
 };
 
+use crate::api::http::layers::pieces::in_pieces;
+
 /// Below this size an answer is not compressed: it fits one packet anyway.
 const MIN_COMPRESSED_BYTES: u64 = 1024;
+
+/// The names in `accept-encoding` by which an answer may be compressed.
+const ACCEPTED_CODINGS: [&str; 4] = ["gzip", "x-gzip", "zstd", "*"];
 
 /// The names that a content coding comes under, with the one that tower-http knows.
 const KNOWN_CODINGS: [(&str, &str); 5] =
@@ -84,11 +89,15 @@ where
     S::Future: Send,
     S::Error: Send,
 {
+    let accepted = request.headers().get_all(header::ACCEPT_ENCODING);
+    let may_compress = accepted.iter().any(|value| ACCEPTED_CODINGS.iter().any(|name| names(value, name)));
     let coded = ServiceBuilder::new()
         .map_response(IntoResponse::into_response)
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES).and(may_be_compressed)))
         .layer(RequestDecompressionLayer::new())
         .map_request(|request: http::Request<DecompressionBody<Body>>| request.map(Body::new))
+        // Compressing takes long; sending as it is does not.
+        .map_response(move |response: Response| if may_compress { response.map(in_pieces) } else { response })
         .service(plain);
     Box::pin(coded.oneshot(request))
 }
@@ -101,6 +110,12 @@ pub struct Uncompressed;
 /// Tells whether a response may be compressed. Errors never are: their bodies are written outside of this layer.
 fn may_be_compressed(_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions) -> bool {
     extensions.get::<Uncompressed>().is_none()
+}
+
+/// Tells whether a list of codings names this one.
+fn names(list: &HeaderValue, coding: &str) -> bool {
+    let mut names = list.as_bytes().split(|byte| matches!(byte, b',' | b';'));
+    names.any(|name| name.trim_ascii().eq_ignore_ascii_case(coding.as_bytes()))
 }
 
 /// Writes a known content coding as tower-http knows it: the names have no case, and `x-gzip` means `gzip` (RFC 9110,

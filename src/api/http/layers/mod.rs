@@ -6,3 +6,4 @@ pub mod codings;
 pub mod deadline;
 pub mod errors;
 pub mod panics;
+pub mod pieces;
