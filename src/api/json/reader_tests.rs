@@ -26,6 +26,16 @@ fn values() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Tells whether serde_json accepts a document; `None` where it does not get to the end: a huge number is out of range for
+/// a tree of doubles, whether or not JSON follows.
+fn accepted_by_serde_json(text: &[u8]) -> Option<bool> {
+    match serde_json::from_slice::<Value>(text) {
+        Ok(_) => Some(true),
+        Err(error) if error.to_string().starts_with("number out of range") => None,
+        Err(_) => Some(false),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
@@ -50,10 +60,9 @@ proptest! {
             2 => drop(text.remove(place)),
             _ => text.truncate(place),
         }
-        let expected = serde_json::from_slice::<Value>(&text);
-        // A huge number is out of range for a tree of doubles, whether or not JSON follows.
-        prop_assume!(!expected.as_ref().is_err_and(|error| error.to_string().starts_with("number out of range")));
-        prop_assert_eq!(accepts(&text), expected.is_ok(), "{}", String::from_utf8_lossy(&text));
+        let expected = accepted_by_serde_json(&text);
+        prop_assume!(expected.is_some());
+        prop_assert_eq!(Some(accepts(&text)), expected, "{}", String::from_utf8_lossy(&text));
     }
 
     #[test]
@@ -63,7 +72,9 @@ proptest! {
         ]), 0..12),
     ) {
         let text = tokens.concat();
-        prop_assert_eq!(accepts(text.as_bytes()), serde_json::from_str::<Value>(&text).is_ok(), "{}", text);
+        let expected = accepted_by_serde_json(text.as_bytes());
+        prop_assume!(expected.is_some());
+        prop_assert_eq!(Some(accepts(text.as_bytes())), expected, "{}", text);
     }
 }
 
