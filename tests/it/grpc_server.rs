@@ -7,7 +7,7 @@ use onnxd::api::grpc::proto::{
     onnxd_v1::{PredictRequest, PredictResponse},
 };
 use reqwest::{StatusCode, Version};
-use tonic::{Code, Request, codec::CompressionEncoding};
+use tonic::{Code, Request, client::Grpc, codec::CompressionEncoding, transport::Channel};
 
 use crate::{
     fake_engine::Run,
@@ -148,6 +148,10 @@ async fn messages_may_be_compressed_both_ways() {
         let response = call.await.unwrap();
         assert_eq!(response.metadata().get("grpc-encoding").unwrap(), coding.to_string().as_str());
         assert_eq!(response.into_inner(), plain);
+        // Most clients accept what they do not ask for.
+        let accepting = |grpc: Grpc<Channel>| grpc.accept_compressed(coding);
+        let call = client.call_with::<_, ModelInferResponse>(MODEL_INFER, Request::new(iris_rows(100)), accepting);
+        assert_eq!(call.await.unwrap().metadata().get("grpc-encoding"), None);
     }
 }
 

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use futures_util::FutureExt as _;
@@ -48,6 +48,10 @@ use crate::{
 
 /// What a request for gRPC has as its content type, alone or followed by the form of its messages.
 const CONTENT_TYPE: &[u8] = b"application/grpc";
+/// How a request's messages are compressed, and how an answer's may be.
+const GRPC_ENCODING: &str = "grpc-encoding";
+const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+
 /// The streams that end by themselves when the server stops, after what is under way.
 const ENDING_BY_THEMSELVES: [&str; 1] = ["/inference.GRPCInferenceService/ModelStreamInfer"];
 
@@ -154,6 +158,7 @@ impl GrpcApp {
         let caller = Caller::new(Deadline { at: now + allowed, allowed }, closing.clone());
         call.watch(&caller);
         request.extensions_mut().insert(caller);
+        compress_like_the_request(request.headers_mut());
         // A stream goes on for as long as its client wants; only each of its requests has the usual time.
         let closing = (!ENDING_BY_THEMSELVES.contains(&&*method.path)).then_some(closing);
         let end = method.is_stream.then(|| end_of_stream(asked.map(|asked| (now + asked, asked)), closing));
@@ -191,6 +196,17 @@ impl GrpcApp {
             _ => return,
         };
         *response = corrected.into_http();
+    }
+}
+
+/// Lets tonic compress the answer only for a client that compresses, and in the same way, as other servers of gRPC do.
+///
+/// Most clients say that they accept compressed answers, whether they want any or not, and small ones cost more than they
+/// save: a compressor takes hundreds of KiB of memory for each.
+fn compress_like_the_request(headers: &mut HeaderMap) {
+    match headers.get(GRPC_ENCODING).cloned() {
+        Some(coding) => _ = headers.insert(GRPC_ACCEPT_ENCODING, coding),
+        None => _ = headers.remove(GRPC_ACCEPT_ENCODING),
     }
 }
 
