@@ -4,6 +4,7 @@
 
 pub mod convert;
 pub mod library;
+mod memory;
 pub mod onnx_runtime;
 mod strings;
 

@@ -18,6 +18,7 @@ use crate::{
     engine::{
         Engine, LoadOptions, Session, Terminate, convert,
         library::{self, Library},
+        memory,
     },
     error::{Error, ErrorKind, Result},
     model::signature::Signature,
@@ -76,6 +77,7 @@ impl Engine for OrtEngine {
         let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let mut builder = configure(self.environment, options).map_err(load_error)?;
         let session = builder.commit_from_file(path).map_err(load_error)?;
+        memory::give_back();
         let signature = convert::signature(&session, options.file)?;
         let run_options = Arc::new(Options(RunOptions::new().map_err(load_error)?));
         Ok(Box::new(OrtSession { session, signature, run_options }))
