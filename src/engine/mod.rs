@@ -6,6 +6,7 @@ pub mod convert;
 pub mod library;
 mod memory;
 pub mod onnx_runtime;
+mod sharing;
 mod strings;
 
 use std::{fmt, path::Path, sync::Arc};
@@ -19,11 +20,11 @@ use crate::{
 
 /// Loads models. One engine serves the whole process.
 pub trait Engine: Send + Sync {
-    /// Loads one instance of the model at `path`. Blocks; may take seconds.
+    /// Loads the instances of the model at `path`. Blocks; may take seconds.
     ///
     /// # Errors
     /// `InvalidArgument` with the reason where the file is not a model that this engine can run.
-    fn load(&self, path: &Path, options: &LoadOptions<'_>) -> Result<Box<dyn Session>>;
+    fn load(&self, path: &Path, options: &LoadOptions<'_>) -> Result<Vec<Box<dyn Session>>>;
 
     /// Returns the runtime's version, as `1.31.1`.
     fn version(&self) -> &str;
@@ -32,6 +33,8 @@ pub trait Engine: Send + Sync {
 /// What to load a model with.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions<'a> {
+    /// How many instances; they share what the runtime lets them share.
+    pub instances: usize,
     /// The threads that one run uses.
     pub intra_op_threads: usize,
     /// What the file says of itself.

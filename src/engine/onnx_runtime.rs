@@ -19,6 +19,7 @@ use crate::{
         Engine, LoadOptions, Session, Terminate, convert,
         library::{self, Library},
         memory,
+        sharing::SharedWeights,
     },
     error::{Error, ErrorKind, Result},
     model::signature::Signature,
@@ -73,14 +74,19 @@ impl OrtEngine {
 }
 
 impl Engine for OrtEngine {
-    fn load(&self, path: &Path, options: &LoadOptions<'_>) -> Result<Box<dyn Session>> {
+    fn load(&self, path: &Path, options: &LoadOptions<'_>) -> Result<Vec<Box<dyn Session>>> {
         let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut builder = configure(self.environment, options).map_err(load_error)?;
-        let session = builder.commit_from_file(path).map_err(load_error)?;
-        memory::give_back();
-        let signature = convert::signature(&session, options.file)?;
-        let run_options = Arc::new(Options(RunOptions::new().map_err(load_error)?));
-        Ok(Box::new(OrtSession { session, signature, run_options }))
+        let shared = SharedWeights::read(path, options.instances)?;
+        let mut sessions: Vec<Box<dyn Session>> = Vec::with_capacity(options.instances);
+        for _ in 0..options.instances {
+            let builder = configure(self.environment, options).and_then(|builder| shared.give(builder));
+            let session = builder.map_err(load_error)?.commit_from_file(path).map_err(load_error)?;
+            memory::give_back();
+            let signature = convert::signature(&session, options.file)?;
+            let run_options = Arc::new(Options(RunOptions::new().map_err(load_error)?));
+            sessions.push(Box::new(OrtSession { session, signature, run_options }));
+        }
+        Ok(sessions)
     }
 
     fn version(&self) -> &str {

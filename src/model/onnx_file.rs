@@ -4,6 +4,7 @@
 //! they are in the file's bytes.
 
 mod proto;
+pub mod weights;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},

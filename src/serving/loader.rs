@@ -103,9 +103,12 @@ impl Loader {
     ) -> Result<ServedModel> {
         let started = Instant::now();
         let file = OnnxFile::read(path)?;
-        let options = LoadOptions { intra_op_threads: manifest.instances.intra_op_threads, file: &file };
-        let instance = |_| self.engine.load(path, &options);
-        let mut sessions = (0..manifest.instances.count).map(instance).collect::<Result<Vec<_>>>()?;
+        let options = LoadOptions {
+            instances: manifest.instances.count,
+            intra_op_threads: manifest.instances.intra_op_threads,
+            file: &file,
+        };
+        let mut sessions = self.engine.load(path, &options)?;
         let Some((session, others)) = sessions.split_first_mut() else {
             return Err(Error::internal("no instance was asked for"));
         };

@@ -150,12 +150,13 @@ impl Control {
 }
 
 impl Engine for FakeEngine {
-    fn load(&self, _path: &Path, _options: &LoadOptions<'_>) -> Result<Box<dyn Session>> {
+    fn load(&self, _path: &Path, options: &LoadOptions<'_>) -> Result<Vec<Box<dyn Session>>> {
         let state = self.0.state.lock().unwrap();
         // A test that fails leaves it closed; it must not hang for that.
         let (mut state, _) = self.0.changed.wait_timeout_while(state, PATIENCE, |state| !state.load_open).unwrap();
-        let index = state.runs_by_session.len();
-        state.runs_by_session.push(0);
+        let loaded = state.runs_by_session.len();
+        let indices = loaded..loaded + options.instances;
+        state.runs_by_session.resize(indices.end, 0);
         drop(state);
         let tensor = |name: &str, width| TensorSpec {
             name: name.into(),
@@ -166,7 +167,10 @@ impl Engine for FakeEngine {
             inputs: vec![tensor("a", 1), tensor("b", 1)],
             outputs: vec![OutputSpec { tensor: tensor("value", 1), map_keys: None }],
         };
-        Ok(Box::new(FakeSession { signature, control: Arc::clone(&self.0), index }))
+        let session = |index| -> Box<dyn Session> {
+            Box::new(FakeSession { signature: signature.clone(), control: Arc::clone(&self.0), index })
+        };
+        Ok(indices.map(session).collect())
     }
 
     fn version(&self) -> &str {

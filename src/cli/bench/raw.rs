@@ -19,7 +19,12 @@ use crate::{
     },
     engine::{Engine, LoadOptions, Session},
     error::{Error, Result},
-    model::{manifest::Manifest, onnx_file::OnnxFile, repository, schema::Schema},
+    model::{
+        manifest::{InstanceSettings, Manifest},
+        onnx_file::OnnxFile,
+        repository,
+        schema::Schema,
+    },
     request::{Tensors, ValidRequest},
     serving::probe::probe,
     tensor::tensor::Tensor,
@@ -89,9 +94,9 @@ impl RawModel {
         let files = self.0.iter().find(named).or_else(default).ok_or_else(|| Error::not_found("it has no version"))?;
         let manifest = &*files.manifest;
         let file = OnnxFile::read(&files.path)?;
-        let options = LoadOptions { intra_op_threads: manifest.instances.intra_op_threads, file: &file };
-        let load = |_| engine.load(&files.path, &options);
-        let mut sessions = (0..manifest.instances.count).map(load).collect::<Result<Vec<_>>>()?;
+        let InstanceSettings { count: instances, intra_op_threads } = manifest.instances;
+        let options = LoadOptions { instances, intra_op_threads, file: &file };
+        let mut sessions = engine.load(&files.path, &options)?;
         let session = sessions.first_mut().ok_or_else(|| Error::internal("no instance was asked for"))?;
         let schema = Schema::new(session.signature().clone(), manifest, &file)?;
         let requests = valid_requests(&schema, bodies)?;
@@ -105,7 +110,6 @@ impl RawModel {
             None => single.clone(),
         };
         let best = if best.rows_per_second > single.rows_per_second { best } else { single.clone() };
-        let intra_op_threads = manifest.instances.intra_op_threads;
         Ok(Raw { sessions: sessions.len(), intra_op_threads, single, best })
     }
 }

@@ -90,6 +90,8 @@ pub(super) struct Attribute {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Tensor {
+    #[prost(int64, repeated, tag = "1")]
+    pub(super) dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     pub(super) data_type: i32,
     #[prost(int32, repeated, tag = "5")]
