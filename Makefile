@@ -73,6 +73,11 @@ bench: fetch ## Run the benchmarks: the codec's, then the daemon under load (BEN
 bench-load: ## The daemon under load against floors and peers, pinned to one core (BENCH_ARGS="--overload")
 	$(PYTHON) benches/load/run.py $(BENCH_ARGS)
 
+.PHONY: endurance
+endurance: fetch ## What the daemon must endure: a crowd of 100,000 requests, large bodies, busy cores (ENDURANCE_ARGS="--cases probes")
+	$(CARGO) test --release --locked --test it -- crowd:: lanes:: --nocapture
+	$(PYTHON) benches/load/endurance.py $(ENDURANCE_ARGS)
+
 bench-compile: ## Compile the benchmarks
 	$(CARGO) bench --no-run --locked
 	@echo "bench-compile: the benchmarks compile"

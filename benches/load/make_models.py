@@ -88,6 +88,16 @@ def make_resnet(folder):
     graph.save(folder, TensorProto.FLOAT, "image", [3, 224, 224], "logits", [1000])
 
 
+def make_dynamic(folder):
+    """Convolutions over an image of any height and width."""
+    graph, value = Graph("dynamic", seed=5), "image"
+    for channels_in, channels_out, stride in [(3, 16, 2), (16, 32, 2), (32, 32, 1), (32, 64, 2)]:
+        value = graph.node("Relu", graph.convolution(value, channels_in, channels_out, size=3, stride=stride))
+    value = graph.node("Flatten", graph.node("GlobalAveragePool", value))
+    graph.dense(value, 64, 10, output="logits")
+    graph.save(folder, TensorProto.FLOAT, "image", [3, "height", "width"], "logits", [10])
+
+
 def basic_block(graph, value, channels_in, channels_out, stride):
     inner = graph.node("Relu", graph.convolution(value, channels_in, channels_out, size=3, stride=stride))
     inner = graph.convolution(inner, channels_out, channels_out, size=3)
@@ -157,8 +167,9 @@ def main():
         "mlp": ("features", random.uniform(-1, 1, 128).round(4)),
         "resnet": ("inputs", random.uniform(-1, 1, (3, 224, 224)).round(4)),
         "transformer": ("inputs", random.integers(0, VOCABULARY, SEQUENCE)),
+        "dynamic": ("inputs", random.uniform(-1, 1, (3, 48, 64)).round(4)),
     }
-    makers = {"mlp": make_mlp, "resnet": make_resnet, "transformer": make_transformer}
+    makers = {"mlp": make_mlp, "resnet": make_resnet, "transformer": make_transformer, "dynamic": make_dynamic}
     for name, (form, row) in rows.items():
         folder = models / name / "1"
         folder.mkdir(parents=True, exist_ok=True)
