@@ -115,9 +115,15 @@ def test_shared_memory_is_refused(client):
     assert "shared memory" in refused("INVALID_ARGUMENT", client.infer, "iris", [shared])
 
 
-def test_timeouts_end_a_call(client):
-    refused("DEADLINE_EXCEEDED", client.infer, "iris", [tensor(ROWS)], client_timeout=1e-6)
-    assert client.infer("iris", [tensor(ROWS)], client_timeout=10, timeout=5_000_000)
+@pytest.mark.parametrize("port", ["grpc port", "http port"])
+def test_timeouts_end_a_call(echo, port):
+    address = echo.grpc if port == "grpc port" else echo.address
+    with grpc_client.InferenceServerClient(address) as client:
+        inputs = [tensor(ROWS, "x")]
+        refused("DEADLINE_EXCEEDED", client.infer, "patient", inputs, client_timeout=0.2)
+        message = refused("DEADLINE_EXCEEDED", client.infer, "patient", inputs, timeout=200_000)
+        assert "200" in message
+        assert client.infer("identity_FP32", inputs, client_timeout=60, timeout=60_000_000)
 
 
 def test_statistics_and_index(client):
