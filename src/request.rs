@@ -57,26 +57,12 @@ impl ValidRequest {
     /// # Errors
     /// `InvalidArgument` naming the input, what was expected and what came.
     pub fn new(request: InferRequest, signature: &Signature) -> Result<Self> {
-        let mut slots: SmallVec<[Option<Tensor>; 2]> = SmallVec::from_elem(None, signature.inputs.len());
-        for input in request.inputs {
-            let Some(index) = signature.input_index(&input.name) else {
-                return Err(Error::invalid(format!(
-                    "unknown input {:?}: the model has {}",
-                    input.name,
-                    signature.input_names()
-                )));
-            };
-            signature.inputs[index].check(&input.tensor)?;
-            if slots[index].replace(input.tensor).is_some() {
-                return Err(Error::invalid(format!("input {:?} is there twice", input.name)));
-            }
-        }
-        let mut inputs = Tensors::new();
-        for (slot, spec) in slots.into_iter().zip(&signature.inputs) {
-            let missing = || {
-                Error::invalid(format!("missing input {:?}: the model needs {}", spec.name, signature.input_names()))
-            };
-            inputs.push(slot.ok_or_else(missing)?);
+        let inputs = match is_in_order(&request.inputs, signature) {
+            true => request.inputs.into_iter().map(|input| input.tensor).collect(),
+            false => put_in_order(request.inputs, signature)?,
+        };
+        for (input, spec) in inputs.iter().zip(&signature.inputs) {
+            spec.check(input)?;
         }
         let rows = inputs.first().and_then(|input| input.shape().first().copied()).unwrap_or(1);
         Ok(Self { inputs, rows })
@@ -135,4 +121,30 @@ impl ValidRequest {
     pub fn rows(&self) -> usize {
         self.rows
     }
+}
+
+/// Tells whether the inputs are those of the signature, in its order, as nearly all requests have them.
+fn is_in_order(inputs: &[InputTensor], signature: &Signature) -> bool {
+    inputs.len() == signature.inputs.len()
+        && inputs.iter().zip(&signature.inputs).all(|(input, spec)| input.name == spec.name)
+}
+
+fn put_in_order(inputs: InputTensors, signature: &Signature) -> Result<Tensors> {
+    let mut slots: SmallVec<[Option<Tensor>; 2]> = SmallVec::from_elem(None, signature.inputs.len());
+    for input in inputs {
+        let Some(index) = signature.input_index(&input.name) else {
+            return Err(Error::invalid(format!(
+                "unknown input {:?}: the model has {}",
+                input.name,
+                signature.input_names()
+            )));
+        };
+        if slots[index].replace(input.tensor).is_some() {
+            return Err(Error::invalid(format!("input {:?} is there twice", input.name)));
+        }
+    }
+    let missing =
+        |name: &str| Error::invalid(format!("missing input {name:?}: the model needs {}", signature.input_names()));
+    let named = slots.into_iter().zip(&signature.inputs);
+    named.map(|(slot, spec)| slot.ok_or_else(|| missing(&spec.name))).collect()
 }

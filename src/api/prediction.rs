@@ -28,6 +28,13 @@ pub struct Deadline {
     pub allowed: Duration,
 }
 
+impl Deadline {
+    /// Returns the moment from which the time is counted: when the request arrived.
+    fn counted_from(self) -> Instant {
+        (self.at - self.allowed).into_std()
+    }
+}
+
 /// What a protocol does of a prediction: the decoder and the encoder. The rest is [`predict`]'s.
 pub trait Protocol: Send + 'static {
     /// What comes in.
@@ -129,8 +136,10 @@ async fn answer<P: Protocol, R: Future<Output = Result<P::Body>>>(
             tokio::task::spawn_blocking(encode).await.map_err(Error::internal)??
         }
     };
+    let ended = Instant::now();
     model.metrics.predictions.inc_by(rows as u64);
-    model.metrics.encode.observe(started.elapsed().as_secs_f64());
+    model.metrics.encode.observe(ended.saturating_duration_since(started).as_secs_f64());
+    record.ended = Some(ended);
     Ok(answer)
 }
 
@@ -152,8 +161,9 @@ async fn infer_within(
 struct Record {
     metrics: Arc<ModelMetrics>,
     deadline: Deadline,
-    started: Instant,
     has_body: bool,
+    /// When the answer was there.
+    ended: Option<Instant>,
     finished: bool,
     _in_flight: InFlight,
 }
@@ -161,14 +171,7 @@ struct Record {
 impl Record {
     fn new(metrics: &Arc<ModelMetrics>, deadline: Deadline) -> Self {
         let _in_flight = metrics.enter();
-        Self {
-            metrics: Arc::clone(metrics),
-            deadline,
-            started: Instant::now(),
-            has_body: false,
-            finished: false,
-            _in_flight,
-        }
+        Self { metrics: Arc::clone(metrics), deadline, has_body: false, ended: None, finished: false, _in_flight }
     }
 
     fn finish<T>(&mut self, outcome: &Result<T>) {
@@ -177,7 +180,8 @@ impl Record {
     }
 
     fn count(&self, error: Option<&str>) {
-        let taken = self.started.elapsed();
+        let ended = self.ended.unwrap_or_else(Instant::now);
+        let taken = ended.saturating_duration_since(self.deadline.counted_from());
         self.metrics.latency.observe(taken.as_secs_f64());
         self.metrics.statistics.count_request(taken, error.is_some());
         if let Some(code) = error {

@@ -14,6 +14,15 @@ impl Shape {
         Self(SmallVec::from_slice(dims))
     }
 
+    /// Returns the shape with so many rows; one without an axis 0 stays as it is.
+    pub fn with_rows(&self, rows: usize) -> Self {
+        let mut dims = self.0.clone();
+        if let Some(first) = dims.first_mut() {
+            *first = rows;
+        }
+        Self(dims)
+    }
+
     /// Returns the product of the dimensions (1 for a scalar), or `None` where it overflows.
     pub fn element_count(&self) -> Option<usize> {
         self.0.iter().try_fold(1_usize, |count, dim| count.checked_mul(*dim))

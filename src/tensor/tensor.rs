@@ -143,7 +143,7 @@ impl Tensor {
             return Err(Error::internal("tensors of different types or shapes cannot be put together"));
         }
         let rows = tensors.iter().map(|tensor| tensor.shape[0]).sum();
-        let shape = [rows].into_iter().chain(first.shape[1..].iter().copied()).collect();
+        let shape = first.shape.with_rows(rows);
         let data = match &first.data {
             Data::Strings(_) => {
                 Data::Strings(tensors.iter().filter_map(|tensor| tensor.as_strings()).flatten().cloned().collect())
@@ -167,7 +167,7 @@ impl Tensor {
         };
         let row_elements = self.len().checked_div(all).unwrap_or(0);
         let elements = range.start * row_elements..range.end * row_elements;
-        let shape = [range.len()].into_iter().chain(self.shape[1..].iter().copied()).collect();
+        let shape = self.shape.with_rows(range.len());
         let data = match &self.data {
             Data::Strings(strings) => Data::Strings(strings[elements].to_vec()),
             Data::Raw(raw) => {
