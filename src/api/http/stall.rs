@@ -8,12 +8,17 @@ use std::{
     time::Duration,
 };
 
+use smallvec::SmallVec;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep},
 };
 
 use crate::api::http::connection::Activity;
+
+/// Up to this many bytes, which are the head and the body of a small answer, are put together and sent as one piece: the
+/// system takes longer to gather pieces than this takes to copy them.
+const COPIED_BYTES: usize = 1024;
 
 /// A stream whose writes fail once none of them has made progress for `patience`. Without that, a client that does not
 /// read would hold its connection, and the answer's memory, for ever.
@@ -63,9 +68,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
-        this.limited(written, context)
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        if length > COPIED_BYTES {
+            let this = self.get_mut();
+            let written = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+            return this.limited(written, context);
+        }
+        let mut together = SmallVec::<[u8; COPIED_BYTES]>::new();
+        slices.iter().for_each(|slice| together.extend_from_slice(slice));
+        self.poll_write(context, &together)
     }
 
     fn is_write_vectored(&self) -> bool {
