@@ -1,16 +1,15 @@
 //! Reading a request's body: at most so many bytes, counted after decompression, in at most so much time.
 
 use axum::{
-    body::{Body, Bytes},
-    extract::Request,
-    http::header,
+    body::Bytes,
+    http::{HeaderMap, header},
 };
 use bytes::BytesMut;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
 use crate::{
-    api::prediction::Deadline,
+    api::{http::arrival::RequestBody, prediction::Deadline},
     error::{Error, ErrorKind, Result},
 };
 
@@ -20,27 +19,37 @@ const TURN_BYTES: usize = 256 * 1024;
 /// A body that is still to be read, without the rest of its request, which would only be carried about.
 #[derive(Debug)]
 pub struct UnreadBody {
-    body: Body,
+    body: RequestBody,
     /// Whether the client waits for word before it sends the body.
     asks_first: bool,
 }
 
 impl UnreadBody {
-    /// Takes the body of a request.
-    pub fn of(request: Request) -> Self {
-        let asks_first = request.headers().contains_key(header::EXPECT);
-        Self { body: request.into_body(), asks_first }
+    /// Takes the body of a request with this head.
+    pub fn new(headers: &HeaderMap, body: RequestBody) -> Self {
+        Self { body, asks_first: headers.contains_key(header::EXPECT) }
     }
 
     /// Reads the whole body. What did not arrive by the deadline is the deadline layer's to refuse.
     ///
     /// # Errors
     /// `PayloadTooLarge` over the limit, `InvalidArgument` where it breaks off or is not what its `content-encoding` says.
-    pub async fn read(self, max_body_bytes: usize, deadline: Deadline) -> Result<Bytes> {
-        let declared = self.body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-        match declared.filter(|length| *length > max_body_bytes) {
-            None => collect(self.body, max_body_bytes, declared).await,
-            Some(declared) => Err(Box::pin(self.refuse(max_body_bytes, declared, deadline)).await),
+    #[expect(clippy::manual_async_fn, reason = "arguments of an async function lie in its future twice")]
+    pub fn read(mut self, max_body_bytes: usize, deadline: Deadline) -> impl Future<Output = Result<Bytes>> + Send {
+        // Most bodies come in one piece, and what is kept for others would be moved about with each request.
+        async move {
+            let declared = self.body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+            if let Some(declared) = declared.filter(|length| *length > max_body_bytes) {
+                return Err(Box::pin(self.refuse(max_body_bytes, declared, deadline)).await);
+            }
+            let first = match self.body.frame().await {
+                Some(frame) => frame.map_err(|error| unreadable(&error))?.into_data().unwrap_or_default(),
+                None => return Ok(Bytes::new()),
+            };
+            match self.body.is_end_stream() && first.len() <= max_body_bytes {
+                true => Ok(first),
+                false => Box::pin(collect(self.body, first, max_body_bytes, declared)).await,
+            }
         }
     }
 
@@ -59,19 +68,25 @@ impl UnreadBody {
     }
 }
 
-/// Puts the frames of a body together; a body of one frame is not copied.
+/// Puts the frames of a body together, of which the first is there; a body of one frame is not copied.
 ///
 /// A buffer that grows is copied, and copying megabytes takes longer than the event loop may be held. So a body of declared
 /// length gets its room at once, which costs no memory before it is written to, and any other is kept in pieces.
-async fn collect(mut body: Body, max_body_bytes: usize, declared: Option<usize>) -> Result<Bytes> {
-    let (mut first, mut piece, mut pieces) = (Bytes::new(), BytesMut::new(), Vec::new());
-    let (mut length, mut bytes_in_turn) = (0, 0);
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|error| unreadable(&error))?.into_data() else { continue };
-        length += data.len();
+async fn collect(
+    mut body: RequestBody,
+    mut first: Bytes,
+    max_body_bytes: usize,
+    declared: Option<usize>,
+) -> Result<Bytes> {
+    let (mut piece, mut pieces) = (BytesMut::new(), Vec::new());
+    let (mut length, mut bytes_in_turn) = (first.len(), 0);
+    loop {
         if length > max_body_bytes {
             return Err(too_large(max_body_bytes, None));
         }
+        let Some(frame) = body.frame().await else { break };
+        let Ok(data) = frame.map_err(|error| unreadable(&error))?.into_data() else { continue };
+        length += data.len();
         if length == data.len() {
             first = data;
             continue;
@@ -131,6 +146,7 @@ fn unreadable(error: &(dyn std::error::Error + Send + Sync)) -> Error {
 mod tests {
     use std::{convert::Infallible, future::poll_fn, pin::pin, time::Duration};
 
+    use axum::body::Body;
     use futures_util::stream;
     use tokio::time::Instant;
 
@@ -140,7 +156,7 @@ mod tests {
     async fn read_counting_turns(frames: Vec<Bytes>) -> (Bytes, usize) {
         let body = Body::from_stream(stream::iter(frames.into_iter().map(Ok::<_, Infallible>)));
         let deadline = Deadline { at: Instant::now() + Duration::from_secs(60), allowed: Duration::from_secs(60) };
-        let mut reading = pin!(UnreadBody::of(Request::new(body)).read(usize::MAX, deadline));
+        let mut reading = pin!(UnreadBody::new(&HeaderMap::new(), RequestBody::Boxed(body)).read(usize::MAX, deadline));
         let mut turns = 0;
         let read = poll_fn(|context| {
             turns += 1;

@@ -7,13 +7,17 @@ use std::{
 
 use axum::{
     extract::Request,
-    http::{HeaderMap, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
 };
 
 use crate::{
     api::{
         error::ErrorResponse,
-        http::{request_id::RequestId, routes::RouteTable},
+        http::{
+            dispatch::Direct,
+            request_id::RequestId,
+            routes::{Route, RouteTable},
+        },
         prediction::Deadline,
     },
     error::{Error, Result},
@@ -22,9 +26,9 @@ use crate::{
 };
 
 /// The header by which a client asks for less time.
-pub const X_REQUEST_TIMEOUT_MS: &str = "x-request-timeout-ms";
+pub const X_REQUEST_TIMEOUT_MS: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
-/// A request from its arrival to its answer, in the request's extensions. Cheap to clone.
+/// A request from its arrival to its answer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Call(Arc<Facts>);
 
@@ -34,7 +38,7 @@ struct Facts {
     started: Instant,
     deadline: Result<Deadline, ErrorResponse>,
     method: Method,
-    route: Arc<RouteMetrics>,
+    route: Arc<Route>,
     content_encoding: Option<HeaderValue>,
     answered_by: OnceLock<Arc<ServedModel>>,
 }
@@ -83,7 +87,12 @@ impl Call {
 
     /// Returns the route, which counts its requests.
     pub fn route(&self) -> &RouteMetrics {
-        &self.0.route
+        &self.0.route.metrics
+    }
+
+    /// Returns the handler that the route has past the router, if it has one.
+    pub fn direct(&self) -> Option<Direct> {
+        self.0.route.direct
     }
 
     /// Returns the request's content coding.

@@ -2,9 +2,11 @@
 
 pub mod answer;
 pub mod app;
+pub mod arrival;
 pub mod body;
 pub mod call;
 pub mod connection;
+pub mod dispatch;
 pub mod frame;
 pub mod layers;
 pub mod mlflow;

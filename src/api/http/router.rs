@@ -3,8 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
-    http::{HeaderName, HeaderValue, Method, header},
+    http::{HeaderValue, Method, header},
     response::Response,
     routing::{any, get, post},
 };
@@ -19,6 +18,7 @@ use crate::{
             app::App,
             call::X_REQUEST_TIMEOUT_MS,
             connection::Activity,
+            dispatch::Dispatch,
             layers::{
                 access_log::SpanLayer,
                 calls::CallLayer,
@@ -43,7 +43,7 @@ use crate::{
 /// The HTTP application: what the connections share.
 #[derive(Debug)]
 pub struct Http {
-    router: Router,
+    dispatch: Dispatch,
     routes: Arc<RouteTable>,
     service: Arc<InferenceService>,
     cors: Option<CorsLayer>,
@@ -59,11 +59,11 @@ impl Http {
         let app = App::new(Arc::clone(service), Arc::clone(config));
         let routes = Routes::new()
             .route("/", get(welcome::welcome))
-            .route("/predict", post(predict::default_model))
+            .predicts("/predict", post(predict::default_model), predict::directly)
             .route("/models", get(models::list))
             .route("/models/{model}", get(models::one))
-            .route("/models/{model}/predict", post(predict::model))
-            .route("/models/{model}/versions/{version}/predict", post(predict::version))
+            .predicts("/models/{model}/predict", post(predict::model), predict::directly)
+            .predicts("/models/{model}/versions/{version}/predict", post(predict::version), predict::directly)
             .route("/health", get(health::health))
             .route("/health/live", get(health::live))
             .route("/health/ready", get(health::ready))
@@ -73,11 +73,11 @@ impl Http {
             .route("/invocations", post(mlflow::invocations::invocations))
             .route("/ping", get(mlflow::probes::ping))
             .route("/version", get(mlflow::probes::version))
-            .with_state(app)
+            .with_state(app.clone())
             .merge(openapi::routes(service));
         let (router, routes) = routes.finish(service.metrics())?;
         Ok(Self {
-            router: router.fallback(no_such_path),
+            dispatch: Dispatch { app, router: router.fallback(no_such_path) },
             routes: Arc::new(routes),
             service: Arc::clone(service),
             cors: cors(config),
@@ -104,7 +104,7 @@ impl Http {
             .option_layer(self.cors.clone())
             .layer(DeadlineLayer { timer, activity })
             .layer(CodingsLayer)
-            .service(self.router.clone())
+            .service(self.dispatch.clone())
     }
 }
 
@@ -120,12 +120,12 @@ fn open_inference() -> Routes<App> {
         .route("/v2/models/{model}/ready", get(oip::models::ready))
         .route("/v2/models/{model}/config", get(oip::models::config))
         .route("/v2/models/{model}/stats", get(oip::models::stats))
-        .route("/v2/models/{model}/infer", post(oip::infer::model))
+        .predicts("/v2/models/{model}/infer", post(oip::infer::model), oip::infer::directly)
         .route("/v2/models/{model}/versions/{version}", get(oip::models::metadata_of_version))
         .route("/v2/models/{model}/versions/{version}/ready", get(oip::models::ready_version))
         .route("/v2/models/{model}/versions/{version}/config", get(oip::models::config_of_version))
         .route("/v2/models/{model}/versions/{version}/stats", get(oip::models::stats_of_version))
-        .route("/v2/models/{model}/versions/{version}/infer", post(oip::infer::version))
+        .predicts("/v2/models/{model}/versions/{version}/infer", post(oip::infer::version), oip::infer::directly)
         .route("/v2/repository/index", post(oip::control::index))
         .route("/v2/repository/models/{model}/load", post(oip::control::refuse))
         .route("/v2/repository/models/{model}/unload", post(oip::control::refuse))
@@ -154,12 +154,7 @@ fn cors(config: &ServerConfig) -> Option<CorsLayer> {
         CorsLayer::new()
             .allow_origin(allowed)
             .allow_methods([Method::GET, Method::POST])
-            .allow_headers([
-                header::CONTENT_TYPE,
-                X_REQUEST_ID,
-                HeaderName::from_static(X_REQUEST_TIMEOUT_MS),
-                INFERENCE_HEADER_CONTENT_LENGTH,
-            ])
+            .allow_headers([header::CONTENT_TYPE, X_REQUEST_ID, X_REQUEST_TIMEOUT_MS, INFERENCE_HEADER_CONTENT_LENGTH])
             .expose_headers([X_REQUEST_ID, header::RETRY_AFTER, INFERENCE_HEADER_CONTENT_LENGTH]),
     )
 }

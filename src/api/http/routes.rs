@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::{Router, routing::MethodRouter};
 
 use crate::{
+    api::http::dispatch::Direct,
     error::{Error, Result},
     metrics::{Metrics, routes::RouteMetrics},
 };
@@ -18,7 +19,7 @@ pub const NO_ROUTE: &str = "unmatched";
 #[derive(Clone, Debug)]
 pub struct Routes<S = ()> {
     router: Router<S>,
-    templates: Vec<String>,
+    templates: Vec<(String, Option<Direct>)>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
@@ -34,8 +35,17 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 
     /// Adds a route; see [`Router::route`].
-    pub fn route(mut self, template: &str, methods: MethodRouter<S>) -> Self {
-        self.templates.push(template.to_owned());
+    pub fn route(self, template: &str, methods: MethodRouter<S>) -> Self {
+        self.add(template, methods, None)
+    }
+
+    /// Adds a route whose POST has a handler past the router, too.
+    pub fn predicts(self, template: &str, methods: MethodRouter<S>, direct: Direct) -> Self {
+        self.add(template, methods, Some(direct))
+    }
+
+    fn add(mut self, template: &str, methods: MethodRouter<S>, direct: Option<Direct>) -> Self {
+        self.templates.push((template.to_owned(), direct));
         Self { router: self.router.route(template, methods), ..self }
     }
 
@@ -58,24 +68,34 @@ impl Routes<()> {
     /// `Internal` where a template is not one.
     pub fn finish(self, metrics: &Metrics) -> Result<(Router, RouteTable)> {
         let mut table = matchit::Router::new();
-        for template in self.templates {
-            let route = Arc::new(metrics.route(&template));
-            table.insert(template, route).map_err(Error::internal)?;
+        for (template, direct) in self.templates {
+            let route = Route { metrics: metrics.route(&template), direct };
+            table.insert(template, Arc::new(route)).map_err(Error::internal)?;
         }
-        Ok((self.router, RouteTable { table, unmatched: Arc::new(metrics.route(NO_ROUTE)) }))
+        let unmatched = Route { metrics: metrics.route(NO_ROUTE), direct: None };
+        Ok((self.router, RouteTable { table, unmatched: Arc::new(unmatched) }))
     }
 }
 
-/// Which route a path has, and what is counted of it.
+/// What is known of a route before the router.
+#[derive(Debug)]
+pub struct Route {
+    /// What is counted of it.
+    pub metrics: RouteMetrics,
+    /// The handler of POST past the router, if it has one.
+    pub direct: Option<Direct>,
+}
+
+/// Which route a path has.
 #[derive(Clone, Debug)]
 pub struct RouteTable {
-    table: matchit::Router<Arc<RouteMetrics>>,
-    unmatched: Arc<RouteMetrics>,
+    table: matchit::Router<Arc<Route>>,
+    unmatched: Arc<Route>,
 }
 
 impl RouteTable {
     /// Returns the route of a path, as the router will find it.
-    pub fn at(&self, path: &str) -> &Arc<RouteMetrics> {
+    pub fn at(&self, path: &str) -> &Arc<Route> {
         self.table.at(path).map_or(&self.unmatched, |found| found.value)
     }
 }

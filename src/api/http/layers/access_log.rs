@@ -5,11 +5,13 @@ use std::{
     time::Duration,
 };
 
-use axum::extract::Request;
 use tower::{Layer, Service};
-use tracing::{Instrument as _, Span, instrument::Instrumented};
+use tracing::{Instrument as _, instrument::Instrumented};
 
-use crate::{api::http::call::Call, logging::ACCESS_TARGET as TARGET};
+use crate::{
+    api::http::{arrival::Arrival, call::Call},
+    logging::ACCESS_TARGET as TARGET,
+};
 
 /// Tells whether lines are written at all.
 pub fn is_on() -> bool {
@@ -57,7 +59,7 @@ pub struct Spanned<S> {
     inner: S,
 }
 
-impl<S: Service<Request>> Service<Request> for Spanned<S> {
+impl<S: Service<Arrival>> Service<Arrival> for Spanned<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = Instrumented<S::Future>;
@@ -66,11 +68,8 @@ impl<S: Service<Request>> Service<Request> for Spanned<S> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        let span = match Call::of(&request) {
-            Ok(call) => tracing::debug_span!("request", request_id = %call.id()),
-            Err(_) => Span::none(),
-        };
-        self.inner.call(request).instrument(span)
+    fn call(&mut self, arrival: Arrival) -> Self::Future {
+        let span = tracing::debug_span!("request", request_id = %arrival.body().call.id());
+        self.inner.call(arrival).instrument(span)
     }
 }

@@ -10,7 +10,6 @@ use std::{
 };
 
 use axum::{
-    body::Body,
     http::{HeaderValue, Request, header},
     response::Response,
 };
@@ -20,6 +19,7 @@ use tower::{Layer, Service};
 
 use crate::{
     api::http::{
+        arrival::{Arrival, CalledBody, RequestBody},
         call::Call,
         connection::Activity,
         layers::{access_log, errors},
@@ -61,7 +61,7 @@ pub struct Calls<S> {
     shared: CallLayer,
 }
 
-impl<S: Service<Request<Body>, Response = Response>> Service<Request<Incoming>> for Calls<S> {
+impl<S: Service<Arrival, Response = Response>> Service<Request<Incoming>> for Calls<S> {
     type Response = Response;
     type Error = S::Error;
     type Future = CallFuture<S::Future>;
@@ -74,10 +74,10 @@ impl<S: Service<Request<Body>, Response = Response>> Service<Request<Incoming>> 
         let CallLayer { routes, limit, service, activity } = &self.shared;
         let call = Call::begin(&request, routes, *limit);
         activity.begin(request.body().is_end_stream());
-        let mut request = request.map(|body| Body::new(WatchedBody::new(body, Arc::clone(activity))));
-        request.extensions_mut().insert(call.clone());
-        let open = Open { call, status: CLIENT_CLOSED_REQUEST, activity: Arc::clone(activity) };
-        CallFuture { response: self.inner.call(request), service: Arc::clone(service), open }
+        let open = Open { call: call.clone(), status: CLIENT_CLOSED_REQUEST, activity: Arc::clone(activity) };
+        let watched = |body| RequestBody::Watched(WatchedBody::new(body, Arc::clone(activity)));
+        let arrival = request.map(|body| CalledBody { call, body: watched(body) });
+        CallFuture { response: self.inner.call(arrival), service: Arc::clone(service), open }
     }
 }
 

@@ -12,8 +12,7 @@ use std::{
 
 use axum::{
     body::Body,
-    extract::Request,
-    http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header},
+    http::{Extensions, HeaderMap, HeaderValue, Request, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
 use futures_util::future::BoxFuture;
@@ -27,7 +26,10 @@ use tower_http::{
     decompression::{DecompressionBody, RequestDecompressionLayer},
 };
 
-use crate::api::http::layers::pieces::in_pieces;
+use crate::api::http::{
+    arrival::{Arrival, CalledBody, RequestBody},
+    layers::pieces::in_pieces,
+};
 
 /// Below this size an answer is not compressed: it fits one packet anyway.
 const MIN_COMPRESSED_BYTES: u64 = 1024;
@@ -58,9 +60,9 @@ pub struct Codings<S> {
     plain: S,
 }
 
-impl<S> Service<Request> for Codings<S>
+impl<S> Service<Arrival> for Codings<S>
 where
-    S: Service<Request, Response = Response> + Clone + Send + 'static,
+    S: Service<Arrival, Response = Response> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Send,
 {
@@ -72,34 +74,38 @@ where
         self.plain.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
-        normalise(request.headers_mut());
-        let headers = request.headers();
+    fn call(&mut self, mut arrival: Arrival) -> Self::Future {
+        normalise(arrival.headers_mut());
+        let headers = arrival.headers();
         match headers.contains_key(header::ACCEPT_ENCODING) || headers.contains_key(header::CONTENT_ENCODING) {
-            true => EitherWay::Coded { response: coded(self.plain.clone(), request) },
-            false => EitherWay::Plain { response: self.plain.call(request) },
+            true => EitherWay::Coded { response: coded(self.plain.clone(), arrival) },
+            false => EitherWay::Plain { response: self.plain.call(arrival) },
         }
     }
 }
 
 /// Answers a request through tower-http's layers.
-fn coded<S>(plain: S, request: Request) -> BoxFuture<'static, Result<Response, S::Error>>
+fn coded<S>(plain: S, arrival: Arrival) -> BoxFuture<'static, Result<Response, S::Error>>
 where
-    S: Service<Request, Response = Response> + Send + 'static,
+    S: Service<Arrival, Response = Response> + Send + 'static,
     S::Future: Send,
     S::Error: Send,
 {
-    let accepted = request.headers().get_all(header::ACCEPT_ENCODING);
+    let accepted = arrival.headers().get_all(header::ACCEPT_ENCODING);
     let may_compress = accepted.iter().any(|value| ACCEPTED_CODINGS.iter().any(|name| names(value, name)));
+    let (head, CalledBody { call, body }) = arrival.into_parts();
     let coded = ServiceBuilder::new()
         .map_response(IntoResponse::into_response)
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES).and(may_be_compressed)))
         .layer(RequestDecompressionLayer::new())
-        .map_request(|request: http::Request<DecompressionBody<Body>>| request.map(Body::new))
+        .map_request(move |request: Request<DecompressionBody<RequestBody>>| {
+            let call = call.clone();
+            request.map(|body| CalledBody { call, body: RequestBody::Boxed(Body::new(body)) })
+        })
         // Compressing takes long; sending as it is does not.
         .map_response(move |response: Response| if may_compress { response.map(in_pieces) } else { response })
         .service(plain);
-    Box::pin(coded.oneshot(request))
+    Box::pin(coded.oneshot(Request::from_parts(head, body)))
 }
 
 /// Left in the extensions of a response that must stay as it is, because there are clients that accept compressed answers

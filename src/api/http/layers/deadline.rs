@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    extract::Request,
-    response::{IntoResponse, Response},
-};
+use axum::response::{IntoResponse, Response};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 use tower::{Layer, Service};
@@ -20,7 +17,7 @@ use tower::{Layer, Service};
 use crate::{
     api::{
         error::ErrorResponse,
-        http::{call::Call, connection::Activity},
+        http::{arrival::Arrival, connection::Activity},
         prediction::Deadline,
     },
     error::{Error, ErrorKind},
@@ -52,7 +49,7 @@ pub struct Deadlines<S> {
     shared: DeadlineLayer,
 }
 
-impl<S: Service<Request, Response = Response>> Service<Request> for Deadlines<S> {
+impl<S: Service<Arrival, Response = Response>> Service<Arrival> for Deadlines<S> {
     type Response = Response;
     type Error = S::Error;
     type Future = InTime<S::Future>;
@@ -61,9 +58,9 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Deadlines<S>
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> InTime<S::Future> {
-        match Call::of(&request).map_err(ErrorResponse::from).and_then(Call::deadline) {
-            Ok(deadline) => InTime::Asked { answer: self.inner.call(request), shared: self.shared.clone(), deadline },
+    fn call(&mut self, arrival: Arrival) -> InTime<S::Future> {
+        match arrival.body().call.deadline() {
+            Ok(deadline) => InTime::Asked { answer: self.inner.call(arrival), shared: self.shared.clone(), deadline },
             Err(error) => InTime::Refused { error: Some(error) },
         }
     }

@@ -8,11 +8,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{extract::Request, response::Response};
+use axum::response::Response;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::api::http::layers::errors::from_panic;
+use crate::api::http::{arrival::Arrival, layers::errors::from_panic};
 
 /// Catches panics inside.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ pub struct Caught<S> {
     inner: S,
 }
 
-impl<S: Service<Request, Response = Response>> Service<Request> for Caught<S> {
+impl<S: Service<Arrival, Response = Response>> Service<Arrival> for Caught<S> {
     type Response = Response;
     type Error = S::Error;
     type Future = CaughtFuture<S::Future>;
@@ -41,8 +41,8 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Caught<S> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        match catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
+    fn call(&mut self, arrival: Arrival) -> Self::Future {
+        match catch_unwind(AssertUnwindSafe(|| self.inner.call(arrival))) {
             Ok(response) => CaughtFuture::Asked { response },
             Err(panic) => CaughtFuture::Panicked { response: Some(from_panic(&*panic)) },
         }

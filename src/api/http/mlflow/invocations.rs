@@ -1,17 +1,14 @@
 //! `POST /invocations`
 
-use axum::{
-    body::Bytes,
-    extract::{Request, State},
-    response::Response,
-};
+use axum::{body::Bytes, extract::State, response::Response};
 
 use crate::{
     api::{
         error::ErrorResponse,
         http::{
-            answer::answer,
+            answer::{Begun, answer},
             app::App,
+            arrival::Routed,
             mlflow::{
                 csv,
                 decode::{Form, decode},
@@ -31,10 +28,11 @@ use crate::{
 const BYTES_PER_VALUE: usize = 10;
 
 /// Asks the default model.
-pub async fn invocations(State(app): State<App>, request: Request) -> Result<Response, ErrorResponse> {
-    let media_type = MediaType::of(request.headers())?;
+pub async fn invocations(State(app): State<App>, Routed(arrival): Routed) -> Result<Response, ErrorResponse> {
+    let media_type = MediaType::of(arrival.headers())?;
     let model = app.service.find(None, None)?;
-    answer(&app, &model, Mlflow(media_type), request).await
+    let begun = Begun::new(model, arrival)?;
+    Ok(answer(app, Mlflow(media_type), begun).await)
 }
 
 /// MLflow's scoring protocol.

@@ -4,23 +4,23 @@ use std::sync::Arc;
 
 use axum::{
     body::Bytes,
-    extract::{Request, State},
-    response::Response,
+    extract::State,
+    response::{IntoResponse, Response},
 };
+use futures_util::future::{BoxFuture, ready};
 use jiff::Timestamp;
 
 use crate::{
     api::{
         error::ErrorResponse,
         http::{
-            answer::answer_body,
+            answer::{Begun, answer},
             app::App,
-            body::UnreadBody,
-            call::Call,
+            arrival::{Arrival, Routed},
             native::decode::{Decoded, Form, decode},
-            url_path::UrlPath,
+            url_path::{Named, UrlPath, named},
         },
-        prediction::{Deadline, Protocol},
+        prediction::Protocol,
     },
     error::Result,
     request::{InferRequest, InferResponse},
@@ -32,55 +32,40 @@ use crate::{
 const BYTES_PER_VALUE: usize = 10;
 
 /// `POST /predict`
-pub fn default_model(
-    State(app): State<App>,
-    request: Request,
-) -> impl Future<Output = Result<Response, ErrorResponse>> + Send {
-    predict(app, None, None, request)
+pub fn default_model(State(app): State<App>, Routed(arrival): Routed) -> BoxFuture<'static, Response> {
+    predict(&app, app.service.find(None, None), arrival)
 }
 
 /// `POST /models/{model}/predict`
 pub fn model(
     State(app): State<App>,
     UrlPath(model): UrlPath<String>,
-    request: Request,
-) -> impl Future<Output = Result<Response, ErrorResponse>> + Send {
-    predict(app, Some(&model), None, request)
+    Routed(arrival): Routed,
+) -> BoxFuture<'static, Response> {
+    predict(&app, app.service.find(Some(&model), None), arrival)
 }
 
 /// `POST /models/{model}/versions/{version}/predict`
 pub fn version(
     State(app): State<App>,
     UrlPath((model, version)): UrlPath<(String, String)>,
-    request: Request,
-) -> impl Future<Output = Result<Response, ErrorResponse>> + Send {
-    predict(app, Some(&model), Some(&version), request)
+    Routed(arrival): Routed,
+) -> BoxFuture<'static, Response> {
+    predict(&app, app.service.find(Some(&model), Some(&version)), arrival)
+}
+
+/// All three, past the router.
+pub fn directly(app: &App, arrival: Arrival) -> BoxFuture<'static, Response> {
+    let Named { model, version } = named(arrival.uri().path());
+    predict(app, app.service.find(model, version), arrival)
 }
 
 /// Begins before the future is polled, so that the request's head, which is large, is neither moved into it nor kept.
-fn predict(
-    app: App,
-    model: Option<&str>,
-    version: Option<&str>,
-    request: Request,
-) -> impl Future<Output = Result<Response, ErrorResponse>> + Send + use<> {
-    let begun = begin(&app, model, version, request);
-    async move {
-        let (model, deadline, body) = begun?;
-        answer_body(&app, &model, Native(app.clone()), body, deadline).await
+fn predict(app: &App, model: Result<Arc<ServedModel>>, arrival: Arrival) -> BoxFuture<'static, Response> {
+    match model.map_err(ErrorResponse::from).and_then(|model| Begun::new(model, arrival)) {
+        Ok(begun) => Box::pin(answer(app.clone(), Native(app.clone()), begun)),
+        Err(error) => Box::pin(ready(error.into_response())),
     }
-}
-
-fn begin(
-    app: &App,
-    model: Option<&str>,
-    version: Option<&str>,
-    request: Request,
-) -> Result<(Arc<ServedModel>, Deadline, UnreadBody), ErrorResponse> {
-    let model = app.service.find(model, version)?;
-    let call = Call::of(&request)?;
-    call.answer_by(&model);
-    Ok((model, call.deadline()?, UnreadBody::of(request)))
 }
 
 /// The native protocol.

@@ -1,15 +1,18 @@
 //! The repository: its index; loading and unloading, which are off.
 
-use axum::{
-    extract::{Request, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use serde::Deserialize;
 
 use crate::{
     api::{
         error::ErrorResponse,
-        http::{app::App, body::UnreadBody, call::Call, oip::models::plain, url_path::UrlPath},
+        http::{
+            app::App,
+            arrival::{Arrival, CalledBody, Routed},
+            body::UnreadBody,
+            oip::models::plain,
+            url_path::UrlPath,
+        },
         oip::index,
     },
     error::{Error, Result},
@@ -24,8 +27,8 @@ struct IndexRequest {
 }
 
 /// `POST /v2/repository/index`
-pub async fn index(State(app): State<App>, request: Request) -> Result<Response, ErrorResponse> {
-    let IndexRequest { ready } = read_index_request(&app, request).await?;
+pub async fn index(State(app): State<App>, Routed(arrival): Routed) -> Result<Response, ErrorResponse> {
+    let IndexRequest { ready } = read_index_request(&app, arrival).await?;
     Ok(plain(index::list(app.service.registry(), ready)))
 }
 
@@ -34,9 +37,9 @@ pub async fn refuse(UrlPath(_model): UrlPath<String>) -> ErrorResponse {
     index::control_is_off().into()
 }
 
-async fn read_index_request(app: &App, request: Request) -> Result<IndexRequest, ErrorResponse> {
-    let deadline = Call::of(&request)?.deadline()?;
-    let body = UnreadBody::of(request).read(app.config.limits.max_body_bytes, deadline).await?;
+async fn read_index_request(app: &App, arrival: Arrival) -> Result<IndexRequest, ErrorResponse> {
+    let (head, CalledBody { call, body }) = arrival.into_parts();
+    let body = UnreadBody::new(&head.headers, body).read(app.config.limits.max_body_bytes, call.deadline()?).await?;
     match body.trim_ascii() {
         [] => Ok(IndexRequest::default()),
         json => serde_json::from_slice(json).map_err(|error| {

@@ -3,32 +3,33 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::Bytes,
-    extract::{Request, State},
-    http::{HeaderValue, header},
-    response::Response,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
 };
+use futures_util::future::{BoxFuture, ready};
 
 use crate::{
     api::{
         error::ErrorResponse,
         http::{
+            answer::{Begun, answer_with},
             app::App,
-            body::UnreadBody,
-            call::Call,
+            arrival::{Arrival, Routed},
             oip::{
                 binary::{self, INFERENCE_HEADER_CONTENT_LENGTH, Parts},
                 decode::{Form, decode},
                 encode::{Answer, encode},
             },
-            url_path::UrlPath,
+            url_path::{Named, UrlPath, named},
         },
         oip::{
             models::{find, max_batch_size, target},
             outputs::{OutputRequest, Outputs},
             raw,
         },
-        prediction::{self, Deadline, Protocol},
+        prediction::Protocol,
     },
     error::Result,
     request::{InferRequest, InferResponse},
@@ -45,61 +46,39 @@ const COPIED_PER_WRITTEN: usize = 16;
 pub fn model(
     State(app): State<App>,
     UrlPath(model): UrlPath<String>,
-    request: Request,
-) -> impl Future<Output = Result<Response, ErrorResponse>> + Send {
-    infer(app, &model, None, request)
+    Routed(arrival): Routed,
+) -> BoxFuture<'static, Response> {
+    infer(&app, find(&app.service, &model, None), arrival)
 }
 
 /// `POST /v2/models/{model}/versions/{version}/infer`
 pub fn version(
     State(app): State<App>,
     UrlPath((model, version)): UrlPath<(String, String)>,
-    request: Request,
-) -> impl Future<Output = Result<Response, ErrorResponse>> + Send {
-    infer(app, &model, Some(&version), request)
+    Routed(arrival): Routed,
+) -> BoxFuture<'static, Response> {
+    infer(&app, find(&app.service, &model, Some(&version)), arrival)
+}
+
+/// Both, past the router.
+pub fn directly(app: &App, arrival: Arrival) -> BoxFuture<'static, Response> {
+    let Named { model, version } = named(arrival.uri().path());
+    infer(app, find(&app.service, model.unwrap_or_default(), version), arrival)
 }
 
 /// Begins before the future is polled, so that the request's head, which is large, is neither moved into it nor kept.
-fn infer(
-    app: App,
-    model: &str,
-    version: Option<&str>,
-    request: Request,
-) -> impl Future<Output = Result<Response, ErrorResponse>> + Send + use<> {
-    let begun = Begun::new(&app, model, version, request);
-    async move {
-        let Begun { model, protocol, deadline, body } = begun?;
-        let read = || body.read(app.config.limits.max_body_bytes, deadline);
-        let answer = prediction::predict(&app.service, &model, deadline, protocol, read).await?;
-        Ok(respond(answer))
+fn infer(app: &App, model: Result<Arc<ServedModel>>, arrival: Arrival) -> BoxFuture<'static, Response> {
+    let begun = model.map_err(ErrorResponse::from).and_then(|model| {
+        let protocol = OpenInference::of(&model, arrival.headers());
+        Begun::new(model, arrival).map(|begun| (protocol, begun))
+    });
+    match begun {
+        Ok((protocol, begun)) => Box::pin(answer_with(app.clone(), protocol, begun, render)),
+        Err(error) => Box::pin(ready(error.into_response())),
     }
 }
 
-/// What is kept of a request's head, and its body.
-struct Begun {
-    model: Arc<ServedModel>,
-    protocol: OpenInference,
-    deadline: Deadline,
-    body: UnreadBody,
-}
-
-impl Begun {
-    fn new(app: &App, model: &str, version: Option<&str>, request: Request) -> Result<Self, ErrorResponse> {
-        let model = find(&app.service, model, version)?;
-        let call = Call::of(&request)?;
-        call.answer_by(&model);
-        let inputs = &model.schema.signature.inputs;
-        let protocol = OpenInference {
-            header: request.headers().get(INFERENCE_HEADER_CONTENT_LENGTH).cloned(),
-            takes_strings: inputs.iter().any(|input| input.data_type == DataType::Bytes),
-        };
-        Ok(Self { protocol, deadline: call.deadline()?, body: UnreadBody::of(request), model })
-    }
-}
-
-fn respond(answer: Answer) -> Response {
-    let mut response = Response::new(answer.body.into());
-    let headers = response.headers_mut();
+fn render(answer: Answer, headers: &mut HeaderMap) -> Body {
     match answer.json_bytes {
         None => headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         Some(json_bytes) => {
@@ -107,13 +86,24 @@ fn respond(answer: Answer) -> Response {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
         }
     };
-    response
+    answer.body.into()
 }
 
 /// The protocol, for one request.
 struct OpenInference {
     header: Option<HeaderValue>,
     takes_strings: bool,
+}
+
+impl OpenInference {
+    /// Takes what the protocol must know of a request's head.
+    fn of(model: &ServedModel, headers: &HeaderMap) -> Self {
+        let inputs = &model.schema.signature.inputs;
+        Self {
+            header: headers.get(INFERENCE_HEADER_CONTENT_LENGTH).cloned(),
+            takes_strings: inputs.iter().any(|input| input.data_type == DataType::Bytes),
+        }
+    }
 }
 
 impl Protocol for OpenInference {

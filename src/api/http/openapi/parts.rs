@@ -155,7 +155,7 @@ fn text_header(description: &str) -> Header {
 
 fn timeout_parameter() -> Parameter {
     ParameterBuilder::new()
-        .name(X_REQUEST_TIMEOUT_MS)
+        .name(X_REQUEST_TIMEOUT_MS.as_str())
         .parameter_in(ParameterIn::Header)
         .description(Some("A deadline of the request's own, in milliseconds; --request-timeout is the longest."))
         .schema(Some(ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1))))

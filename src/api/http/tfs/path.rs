@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::http::Request;
 
 use crate::{
     api::http::app::App,
@@ -37,7 +37,7 @@ impl Verb {
     ///
     /// # Errors
     /// `Unimplemented` for `explain`; `InvalidArgument` for any other, or none.
-    pub fn split<'a>(segment: &'a str, request: &Request) -> Result<(&'a str, Self)> {
+    pub fn split<'a, B>(segment: &'a str, request: &Request<B>) -> Result<(&'a str, Self)> {
         let (name, verb) = segment.rsplit_once(':').ok_or_else(|| malformed(request))?;
         match verb.to_ascii_lowercase().as_str() {
             "predict" => Ok((name, Self::Predict)),
@@ -56,7 +56,7 @@ impl Verb {
 ///
 /// # Errors
 /// `NotFound` as TensorFlow Serving says it, `Unavailable`, or `InvalidArgument` for a label, which no version has.
-pub fn find(app: &App, name: &str, version: Version<'_>, request: &Request) -> Result<Arc<ServedModel>> {
+pub fn find<B>(app: &App, name: &str, version: Version<'_>, request: &Request<B>) -> Result<Arc<ServedModel>> {
     let (number, servable) = match version {
         Version::Default => (None, format!("Latest({name})")),
         Version::Number(number) if is_number(number) => (Some(number), format!("Specific({name}, {number})")),
@@ -75,7 +75,7 @@ pub fn is_number(version: &str) -> bool {
 }
 
 /// Makes the error of a path that is none of TensorFlow Serving's.
-pub fn malformed(request: &Request) -> Error {
+pub fn malformed<B>(request: &Request<B>) -> Error {
     Error::invalid(format!("Malformed request: {} {}", request.method(), request.uri().path()))
 }
 

@@ -10,8 +10,9 @@ use crate::{
     api::{
         error::ErrorResponse,
         http::{
-            answer::answer,
+            answer::{Begun, answer},
             app::App,
+            arrival::{Arrival, Routed},
             tfs::{
                 decode::{Form, decode},
                 encode::{check_verb, encode},
@@ -34,30 +35,30 @@ const BYTES_PER_VALUE: usize = 10;
 pub async fn model(
     State(app): State<App>,
     UrlPath(segment): UrlPath<String>,
-    request: Request,
+    Routed(arrival): Routed,
 ) -> Result<Response, ErrorResponse> {
-    let (name, verb) = Verb::split(&segment, &request)?;
-    ask(&app, name, Version::Default, verb, request).await
+    let (name, verb) = Verb::split(&segment, &arrival)?;
+    ask(&app, name, Version::Default, verb, arrival).await
 }
 
 /// `POST /v1/models/{model}/versions/{version}:{verb}`
 pub async fn version(
     State(app): State<App>,
     UrlPath((name, segment)): UrlPath<(String, String)>,
-    request: Request,
+    Routed(arrival): Routed,
 ) -> Result<Response, ErrorResponse> {
-    let (number, verb) = Verb::split(&segment, &request)?;
-    ask(&app, &name, Version::Number(number), verb, request).await
+    let (number, verb) = Verb::split(&segment, &arrival)?;
+    ask(&app, &name, Version::Number(number), verb, arrival).await
 }
 
 /// `POST /v1/models/{model}/labels/{label}:{verb}`
 pub async fn label(
     State(app): State<App>,
     UrlPath((name, segment)): UrlPath<(String, String)>,
-    request: Request,
+    Routed(arrival): Routed,
 ) -> Result<Response, ErrorResponse> {
-    let (label, verb) = Verb::split(&segment, &request)?;
-    ask(&app, &name, Version::Label(label), verb, request).await
+    let (label, verb) = Verb::split(&segment, &arrival)?;
+    ask(&app, &name, Version::Label(label), verb, arrival).await
 }
 
 /// Answers any other path under `/v1/`.
@@ -70,11 +71,11 @@ async fn ask(
     name: &str,
     version: Version<'_>,
     verb: Verb,
-    request: Request,
+    arrival: Arrival,
 ) -> Result<Response, ErrorResponse> {
-    let model = find(app, name, version, &request)?;
+    let model = find(app, name, version, &arrival)?;
     check_verb(verb, &model.schema.task)?;
-    answer(app, &model, TensorFlowServing(verb), request).await
+    Ok(answer(app.clone(), TensorFlowServing(verb), Begun::new(model, arrival)?).await)
 }
 
 /// TensorFlow Serving's REST protocol.
