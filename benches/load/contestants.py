@@ -8,6 +8,7 @@ import os
 from typing import Callable, NamedTuple
 
 import install
+from clients import Grpc, Http
 from models import BenchModel
 from paths import CONTESTANTS as RUST_CONTESTANTS
 from paths import HERE, LOGS, MODELS, VENVS, WORK
@@ -39,14 +40,20 @@ class Contestant(NamedTuple):
     name: str
     command: Callable[[Launch], tuple[list[str], dict[str, str]]]
     path: str = "/predict"
-    protocol: str = "body"
+    protocol: str = "body.json"
+    client: Http | Grpc = Http()
+    tools: tuple[str, ...] = ()
     venv: str | None = None
     default: bool = True
 
     def prepare(self):
         """Installs what it needs; raises install.Missing."""
+        for tool in self.tools:
+            install.find_tool(tool)
         if self.venv:
             install.install_venv(self.venv)
+        if isinstance(self.client, Grpc):
+            install.make_messages()
 
 
 def floor(mode):
@@ -58,12 +65,14 @@ def floor(mode):
     return command
 
 
-def onnxd(*flags, batching=None):
-    """onnxd with these flags; `batching` is written into the [batching] section of the model's model.toml."""
+def onnxd(*flags, batching=None, grpc=False):
+    """onnxd with these flags; `batching` is written into the [batching] section of the model's model.toml. It is asked at its
+    gRPC port if `grpc`, else at its HTTP port."""
 
     def command(launch):
         folder = repository(launch.model, batching or {})
-        arguments = ["serve", str(folder), "--host", "127.0.0.1", "--port", str(launch.port), "--grpc-port", "off"]
+        http, grpc_port = (launch.free_ports(), launch.port) if grpc else (launch.port, "off")
+        arguments = ["serve", str(folder), "--host", "127.0.0.1", "--port", str(http), "--grpc-port", str(grpc_port)]
         return [launch.setup.onnxd, *arguments, "--onnxruntime", launch.setup.onnxruntime, *flags], {}
 
     return command
@@ -138,6 +147,22 @@ CONTESTANTS = [
     Contestant("onnxd", onnxd(), "/models/model/predict"),
     Contestant("onnxd-quiet", onnxd(*QUIET), "/models/model/predict"),
     Contestant("onnxd-single", onnxd(*QUIET, batching={"max_batch_size": 1}), "/models/model/predict"),
+    Contestant(
+        "onnxd-binary",
+        onnxd(*QUIET),
+        "/v2/models/model/infer",
+        protocol="raw.bin",
+        client=Http("application/octet-stream", inference_header_content_length="0"),
+    ),
+    Contestant(
+        "onnxd-grpc",
+        onnxd(*QUIET, grpc=True),
+        "/inference.GRPCInferenceService/ModelInfer",
+        protocol="message.bin",
+        client=Grpc(),
+        tools=("h2load",),
+        venv="grpc",
+    ),
     Contestant("onnxd-inline", onnxd(*QUIET, batching={"lane": "inline"}), "/models/model/predict", default=False),
     Contestant("onnxd-worker", onnxd(*QUIET, batching={"lane": "worker"}), "/models/model/predict", default=False),
     Contestant(
@@ -148,7 +173,7 @@ CONTESTANTS = [
     ),
     Contestant("fastapi", fastapi, venv="fastapi"),
     Contestant("flask", flask, venv="flask"),
-    Contestant("mlserver", mlserver, "/v2/models/model/infer", protocol="v2", venv="mlserver"),
+    Contestant("mlserver", mlserver, "/v2/models/model/infer", protocol="v2.json", venv="mlserver"),
     Contestant("mosec", mosec(batch=32), "/inference", venv="mosec"),
     Contestant("mosec-single", mosec(batch=1), "/inference", venv="mosec", default=False),
 ]

@@ -84,7 +84,7 @@ class Daemon:
         command += ["--timeout", "60s", "--script", str(HERE / "load.lua")]
         body = MODELS / model / "1" / "body.json"
         url = f"http://127.0.0.1:{self.port}/models/{model}/predict"
-        environment = dict(os.environ, BENCH_BODY=str(body))
+        environment = dict(os.environ, BENCH_BODY=str(body), BENCH_HEADERS="content-type: application/json\n")
         wrk = subprocess.Popen([*command, url], env=environment, stdout=subprocess.PIPE, text=True)
         yield
         result = json.loads(wrk.communicate()[0].strip().splitlines()[-1])
@@ -216,7 +216,7 @@ def main():
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(CASES)}")
     try:
-        install.find_wrk()
+        install.find_tool("wrk")
         install.fetch_onnxruntime()
         binary = arguments.onnxd or str(install.build_onnxd())
         install.make_models()

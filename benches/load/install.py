@@ -84,10 +84,23 @@ def install_venv(name):
     return python
 
 
-def find_wrk():
-    if not shutil.which("wrk") and shutil.which("apt-get") and os.geteuid() == 0:
-        say("installing wrk")
-        run_logged("apt-get", ["apt-get", "install", "-y", "wrk"])
-    if not shutil.which("wrk"):
-        raise Missing("wrk is not installed: apt-get install wrk (Debian, Ubuntu), brew install wrk (macOS)")
-    return shutil.which("wrk")
+PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client"}
+
+
+def find_tool(name):
+    """Installs a load generator where that is possible, and says how where it is not."""
+    package = PACKAGES[name]
+    if not shutil.which(name) and shutil.which("apt-get") and os.geteuid() == 0:
+        say(f"installing {package}")
+        run_logged("apt-get", ["apt-get", "install", "-y", package])
+    if not shutil.which(name):
+        raise Missing(f"{name} is not installed: apt-get install {package} (Debian, Ubuntu)")
+
+
+def make_messages():
+    """Makes the gRPC messages of the bench models, unless they are there."""
+    python = install_venv("grpc")
+    for request in MODELS.glob("*/1/v2.json"):
+        message = request.with_name("message.bin")
+        if not message.is_file():
+            run_logged("make-messages", [python, HERE / "grpc_client.py", "message", request, message])

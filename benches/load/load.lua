@@ -1,6 +1,8 @@
--- One request again and again: the body is the file that BENCH_BODY names. Prints the result as one JSON line.
+-- One request again and again: the body is the file that BENCH_BODY names, the headers are the lines of BENCH_HEADERS. Prints the result as one JSON line.
 wrk.method = "POST"
-wrk.headers["content-type"] = "application/json"
+for name, value in os.getenv("BENCH_HEADERS"):gmatch("([^:\n]+): ([^\n]*)") do
+  wrk.headers[name] = value
+end
 local file = assert(io.open(os.getenv("BENCH_BODY"), "rb"))
 wrk.body = file:read("*a")
 file:close()

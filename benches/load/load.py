@@ -1,31 +1,28 @@
-"""One measurement: wrk on one server, or the raw loop, with what the server's processes spent meanwhile."""
+"""One measurement: load on one server, or the raw loop, with what the server's processes spent meanwhile."""
 
 import json
 import math
-import os
 import subprocess
 import time
 
 import process
-from paths import CONTESTANTS, HERE
+from clients import LoadFailed
+from paths import CONTESTANTS
 
 # A closed loop must go round a few times in a measurement; slow models get longer ones, within reason.
 ROUNDS_AT_LEAST, LONGEST_SECONDS = 2.5, 30
 RAW_BATCHES = [1, 2, 4, 8, 16, 32, 64]
 
 
-class LoadFailed(Exception):
-    """Why a measurement gave nothing, in one line."""
-
-
 def measure(server, connections, seconds):
     """Measures one server at this many connections and returns the cell of the table."""
     around = ROUNDS_AT_LEAST * connections * server.latency_seconds
     seconds = math.ceil(max(seconds, min(around, LONGEST_SECONDS)))
-    wrk(server, connections, seconds=1)
+    client = server.contestant.client
+    client.load(server, connections, seconds=1)
     server.settle()
     before, core_before, start = server.cpu_seconds(), core_busy(server), time.monotonic()
-    result = wrk(server, connections, seconds)
+    result = client.load(server, connections, seconds)
     cpu, core, elapsed = server.cpu_seconds() - before, core_busy(server) - core_before, time.monotonic() - start
     peak_kib = server.peak_kib()
     server.settle()
@@ -53,24 +50,11 @@ def core_busy(server):
     return process.core_busy_seconds(server.setup.server_core)
 
 
-def wrk(server, connections, seconds):
-    command = ["taskset", "--cpu-list", str(server.setup.load_core), "wrk", "--threads", "1"]
-    command += ["--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "60s"]
-    environment = dict(os.environ, BENCH_BODY=str(server.body))
-    done = subprocess.run(
-        [*command, "--script", str(HERE / "load.lua"), server.url], env=environment, capture_output=True, text=True
-    )
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines or not lines[-1].startswith("{"):
-        raise LoadFailed(f"wrk failed: {done.stderr.strip() or done.stdout.strip() or done.returncode}")
-    return json.loads(lines[-1])
-
-
 def measure_raw(model, setup, seconds, batches=None):
     """Measures `Session::run` at each batch size, on the server's core; returns a cell a size."""
     batches = batches or RAW_BATCHES
     each = max(0.2, seconds / 2)
-    arguments = ["--model", str(model.file), "--row", str(model.body_file("v2")), "--onnxruntime", setup.onnxruntime]
+    arguments = ["--model", str(model.file), "--row", str(model.body_file("v2.json")), "--onnxruntime", setup.onnxruntime]
     arguments += ["--batches", ",".join(map(str, batches)), "--seconds", str(each)]
     command = ["taskset", "--cpu-list", str(setup.server_core), str(CONTESTANTS / "raw"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True)

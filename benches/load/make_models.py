@@ -143,7 +143,7 @@ def normalised(graph, value):
 
 
 def write_example(folder, form, row):
-    """Writes the request for one row in both protocols, and the runtime's own answer to it."""
+    """Writes the request for one row in three protocols, and the runtime's own answer to it."""
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     tensor, outputs = session.get_inputs()[0], [output.name for output in session.get_outputs()]
     values = row.tolist()
@@ -153,6 +153,7 @@ def write_example(folder, form, row):
     batch = row[numpy.newaxis].astype(numpy.int64 if datatype == "INT64" else numpy.float32)
     answer = session.run([outputs[-1]], {tensor.name: batch})[0]
     assert numpy.isfinite(answer).all()
+    (folder / "raw.bin").write_bytes(batch.tobytes())
     files = {"body": body, "v2": {"inputs": [entry]}, "expected": answer.ravel().tolist()}
     for name, value in files.items():
         (folder / f"{name}.json").write_text(json.dumps(value, separators=(",", ":")))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import struct
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +19,10 @@ class BenchModel(NamedTuple):
     def file(self) -> Path:
         return MODELS / self.name / "1" / "model.onnx"
 
-    def body_file(self, protocol="body") -> Path:
-        """Returns the file with the request: `body` is onnxd's JSON, `v2` the Open Inference form."""
-        return self.file.with_name(f"{protocol}.json")
+    def body_file(self, protocol="body.json") -> Path:
+        """Returns the file with the request: `body.json` is onnxd's JSON, `v2.json` the Open Inference form, `raw.bin` the
+        tensor's bytes, `message.bin` a gRPC message with its prefix."""
+        return self.file.with_name(protocol)
 
     def expected(self):
         return json.loads(self.file.with_name("expected.json").read_text())
@@ -40,7 +42,7 @@ MODELS_BY_NAME = {
 def problem_with(answer: bytes, model: BenchModel):
     """Returns what is wrong with an answer, or None: it must hold the numbers that the runtime itself gives."""
     try:
-        numbers = numbers_of(json.loads(answer))
+        numbers = numbers_of(*parts_of(answer))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         return f"not an answer ({type(error).__name__}: {error}): {answer[:200]!r}"
     expected = model.expected()
@@ -52,8 +54,17 @@ def problem_with(answer: bytes, model: BenchModel):
     return None
 
 
-def numbers_of(answer):
+def parts_of(answer):
+    """Returns the JSON that an answer begins with, and the bytes after it."""
+    parsed, end = json.JSONDecoder().raw_decode(answer.decode("latin-1"))
+    return parsed, answer[end:]
+
+
+def numbers_of(answer, binary=b""):
     """Returns the numbers of a parsed answer: probabilities, or the last output tensor, in any protocol."""
+    if binary:
+        size = answer["outputs"][-1]["parameters"]["binary_data_size"]
+        return [value for (value,) in struct.iter_unpack("<f", binary[-size:])]
     if "probabilities" in answer:
         return [float(value) for value in answer["probabilities"].values()]
     outputs = answer["outputs"]

@@ -115,7 +115,7 @@ def run(arguments):
 
 def set_up(arguments):
     """Builds and installs; returns the setup, and the contestants that could not be installed."""
-    install.find_wrk()
+    install.find_tool("wrk")
     onnxruntime = install.fetch_onnxruntime()
     onnxd = arguments.onnxd or str(install.build_onnxd())
     install.build_contestants()

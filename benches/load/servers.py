@@ -5,10 +5,9 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 
 import process
+from clients import NotRight
 from contestants import Contestant, Launch, Setup
 from models import BenchModel, problem_with
 from paths import LOGS
@@ -51,10 +50,6 @@ class Server:
     def name(self):
         return self.contestant.name
 
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}{self.contestant.path}"
-
     def wait_until_right(self):
         """Waits for the first right answer; raises StartFailed if it is wrong, or does not come in time."""
         deadline, problem = time.monotonic() + START_SECONDS, "no answer"
@@ -63,31 +58,17 @@ class Server:
                 raise StartFailed(f"it exited with {self.child.returncode}: {self.last_log_line()}")
             try:
                 problem = problem_with(self.ask(), self.model)
-            except urllib.error.HTTPError as error:
-                problem = f"status {error.code}: {error.read()[:200]!r}"
-            except OSError as error:
+            except NotRight as error:
                 problem = str(error)
             if problem is None:
-                self.latency_seconds = self.measure_latency()
+                self.latency_seconds = self.contestant.client.latency(self)
                 return self
             time.sleep(0.05)
         raise StartFailed(f"not right after {START_SECONDS} s: {problem}; its log ends {self.last_log_line()}")
 
     def ask(self):
         """Returns the body of the answer to the model's request."""
-        headers = {"content-type": "application/json"}
-        request = urllib.request.Request(self.url, self.body.read_bytes(), headers)
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return response.read()
-
-    def measure_latency(self):
-        """Returns the best of three latencies, to size the measurements by; it is not a result."""
-        times = []
-        for _ in range(3):
-            start = time.monotonic()
-            self.ask()
-            times.append(time.monotonic() - start)
-        return min(times)
+        return self.contestant.client.ask(self)
 
     def cpu_seconds(self):
         return process.cpu_seconds(self.child.pid)

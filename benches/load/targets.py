@@ -65,6 +65,9 @@ def large_models(results):
         found.append(Target(f"resnet, {connections} connections ÷ raw", over_raw(results, "resnet", row), 0.97))
         share = results.ratio("resnet", (connections, "json-floor"), row, "cpu_us")
         found.append(Target(f"resnet, {connections} connections: CPU of the JSON floor ÷ onnxd's", share, None))
+    for connections in measured:
+        ratio = over_raw(results, "resnet", (connections, "onnxd-binary"))
+        found.append(Target(f"resnet as bytes, {connections} connections ÷ raw", ratio, 0.97))
     ratio = over_raw(results, "transformer", (ROOMY, QUIET))
     return [*found, Target("transformer, 32 connections ÷ raw at its best batch", ratio, 0.95)]
 
