@@ -5,18 +5,21 @@
 //! and `span`, so no event may call a field so. Knows nothing of what is logged, but for two
 //! targets: the access log has one to be turned off by, and `ort` is quieter than the rest.
 
+mod json_lines;
+
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use tracing::Subscriber;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer,
-    fmt::{self, MakeWriter},
+    fmt::{self, MakeWriter, format::JsonFields},
     layer::SubscriberExt,
     registry::Registry,
     util::SubscriberInitExt,
 };
 
+use self::json_lines::JsonLines;
 use crate::{
     config::{self, LogFormat, LogSettings},
     error::{Error, Result},
@@ -80,7 +83,7 @@ where
     let layer = fmt::layer().with_writer(writer);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => layer.with_ansi(is_coloured).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
+        LogFormat::Json => layer.fmt_fields(JsonFields::new()).event_format(JsonLines).boxed(),
     };
     Registry::default().with(layer).with(filter)
 }
@@ -135,9 +138,18 @@ mod tests {
     fn a_json_line_has_the_fields_of_event_and_span() {
         let line = written(&settings("info", true), LogFormat::Json, || {
             let _span = tracing::info_span!("request", request_id = "r-1").entered();
-            tracing::info!(target: ACCESS_TARGET, status = 200, model = "iris", "POST /predict");
+            let (shown, debugged) = (tracing::field::display("a \"b\"\n"), tracing::field::debug("\u{1}"));
+            tracing::info!(
+                target: ACCESS_TARGET,
+                status = 200, model = "iris", ok = true, below = -1, ms = 0.5, none = f64::NAN, shown, debugged,
+                "POST /predict"
+            );
         });
+        assert!(line.ends_with("}\n"), "{line}");
         let line: serde_json::Value = serde_json::from_str(&line).expect("one JSON object");
+        assert_eq!((&line["ok"], &line["below"], &line["ms"]), (&true.into(), &(-1).into(), &0.5.into()));
+        assert!(line["none"].is_null());
+        assert_eq!((&line["shown"], &line["debugged"]), (&"a \"b\"\n".into(), &"\"\\u{1}\"".into()));
         let timestamp = line["timestamp"].as_str().expect("a timestamp");
         assert!(timestamp.parse::<jiff::Timestamp>().is_ok(), "{timestamp}");
         assert_eq!(line["level"], "INFO");
@@ -145,7 +157,7 @@ mod tests {
         assert_eq!(line["message"], "POST /predict");
         assert_eq!(line["status"], 200);
         assert_eq!(line["model"], "iris");
-        assert_eq!(line["span"]["request_id"], "r-1");
+        assert_eq!(line["span"], serde_json::json!({"name": "request", "request_id": "r-1"}));
     }
 
     #[test]

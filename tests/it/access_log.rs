@@ -117,7 +117,7 @@ async fn text_format_is_one_line_with_the_same() {
     let stderr = serving.stop().await.stderr;
     let lines: Vec<_> = stderr.lines().filter(|line| line.contains(&id)).collect();
     assert_eq!(lines.len(), 1, "{stderr}");
-    for part in ["INFO", "onnxd::access", "POST /predict 200", "model=iris", "duration_ms="] {
+    for part in ["INFO", "onnxd::access", "POST /predict 200", "model=\"iris\"", "duration_ms="] {
         assert!(lines[0].contains(part), "{part:?} is not in {}", lines[0]);
     }
 }

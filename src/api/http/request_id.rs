@@ -27,13 +27,21 @@ impl RequestId {
         given.map_or_else(|| Self::Made(Uuid::new_v4()), Self::Given)
     }
 
+    /// Returns the id as text, for which `buffer`, of [`Uuid::encode_buffer`], has the room.
+    pub fn as_str<'a>(&'a self, buffer: &'a mut [u8]) -> &'a str {
+        match self {
+            Self::Given(id) => id.to_str().unwrap_or_default(),
+            Self::Made(id) => id.hyphenated().encode_lower(buffer),
+        }
+    }
+
     /// Returns the id as the value of the header.
     pub fn to_header(&self) -> HeaderValue {
         match self {
             Self::Given(id) => id.clone(),
-            Self::Made(id) => {
+            Self::Made(_) => {
                 let mut buffer = Uuid::encode_buffer();
-                let text = id.hyphenated().encode_lower(&mut buffer);
+                let text = self.as_str(&mut buffer);
                 HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("none"))
             }
         }
@@ -42,10 +50,7 @@ impl RequestId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Given(id) => f.write_str(id.to_str().unwrap_or_default()),
-            Self::Made(id) => id.hyphenated().fmt(f),
-        }
+        f.write_str(self.as_str(&mut Uuid::encode_buffer()))
     }
 }
 
