@@ -1,6 +1,6 @@
 # onnxd with ONNX Runtime and the example models: no shell, no root, nothing that is written to.
 #
-#   docker build -t onnxd .                                 the image (buildah bud works as well)
+#   docker build -t onnxd .                                 the image (or: buildah bud --format docker)
 #   docker build -t onnxd --build-arg ONNXRUNTIME=own .     with the ONNX Runtime library of your own in ./onnxruntime/
 #
 # The base images are arguments, so that a mirror, a pinned digest or a CUDA base can take their place.
@@ -9,18 +9,18 @@ ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 ARG ONNXRUNTIME=fetched
 
-# ---- ONNX Runtime of the version and checksum that the script pins for this platform
-FROM ${PYTHON_IMAGE} AS onnxruntime-fetched
+# ---- ONNX Runtime of the version and checksum that the script pins for this platform; or, with ONNXRUNTIME=own, a build
+# of one's own: libonnxruntime.so and the providers that it loads
+FROM ${PYTHON_IMAGE} AS onnxruntime
+ARG ONNXRUNTIME
 WORKDIR /source
-COPY .cargo/fetch-onnxruntime.py .cargo/
-RUN python3 .cargo/fetch-onnxruntime.py --output /onnxruntime
-
-# ---- or a build of one's own: libonnxruntime.so and the providers that it loads
-FROM scratch AS onnxruntime-own
-COPY onnxruntime/ /onnxruntime/
-
-# hadolint ignore=DL3006
-FROM onnxruntime-${ONNXRUNTIME} AS onnxruntime
+# Without the folder, the pattern stands for nothing.
+COPY .cargo/fetch-onnxruntime.py onnxruntime* given/
+RUN case "$ONNXRUNTIME" in \
+    fetched) python3 given/fetch-onnxruntime.py --output /onnxruntime ;; \
+    own) ls given/libonnxruntime.so && rm given/fetch-onnxruntime.py && mv given /onnxruntime ;; \
+    *) echo "ONNXRUNTIME must be fetched or own, not $ONNXRUNTIME" >&2 && exit 1 ;; \
+    esac
 
 # ---- the locale that StringNormalizer nodes ask for, which no small image has
 FROM ${PYTHON_IMAGE} AS locale
@@ -64,13 +64,14 @@ ENTRYPOINT ["/usr/local/bin/onnxd"]
 CMD ["serve"]
 
 # Last, since they change with every commit.
+ARG BASE_IMAGE
 ARG VERSION=unknown
 ARG REVISION=unknown
 ARG CREATED=unknown
 LABEL org.opencontainers.image.title="onnxd" \
     org.opencontainers.image.description="Serves ONNX models over HTTP: curl a row of features, get a prediction" \
     org.opencontainers.image.licenses="MIT OR Apache-2.0" \
-    org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot" \
+    org.opencontainers.image.base.name="${BASE_IMAGE}" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.created="${CREATED}"
