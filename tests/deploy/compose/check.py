@@ -10,10 +10,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "deploy"))
 import checks  # noqa: E402
+import oip  # noqa: E402
 from dashboard import filled_in, queries  # noqa: E402
 from load import Load  # noqa: E402
 
 ONNXD = "http://localhost:8000"
+GRPC = "localhost:8001"
 PROMETHEUS = "http://localhost:9090"
 # Two samples of each series, five seconds apart, and a rate over them.
 DATA_SECONDS = 60
@@ -27,7 +29,7 @@ def main():
         return checks.run(
             [
                 ("onnxd and Prometheus come up healthy", come_up),
-                ("predictions are right", lambda: checks.predicts_setosa(ONNXD + "/predict")),
+                ("predictions are right, over HTTP and gRPC", predicts),
                 ("Prometheus scrapes onnxd and has the rules", scrapes),
                 ("every query of the dashboard has an answer under load", queries_have_answers),
                 ("an alert fires when onnxd is stopped, and onnxd stops with 0", alert_fires),
@@ -57,6 +59,11 @@ def come_up():
     assert health == {"onnxd": "healthy", "prometheus": "healthy"}, health
 
 
+def predicts():
+    checks.predicts_setosa(ONNXD + "/predict")
+    assert oip.label(GRPC, "iris", checks.ROW["features"]) == 0
+
+
 def query(expression):
     status, answer = checks.call(PROMETHEUS + "/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
     assert status == 200 and answer["status"] == "success", (expression, answer)
@@ -78,8 +85,8 @@ def rules():
 def queries_have_answers():
     asked = list(queries())
     stop = threading.Event()
-    mistakes = threading.Thread(target=make_mistakes, args=(stop,))
-    mistakes.start()
+    others = threading.Thread(target=call_otherwise, args=(stop,))
+    others.start()
     try:
         with Load("localhost", 8000) as load:
             missing = lambda: [title for title, text in asked if not has_values(query(filled_in(text)))]  # noqa: E731
@@ -88,7 +95,7 @@ def queries_have_answers():
         raise AssertionError("{}; none to {}".format(error, missing())) from None
     finally:
         stop.set()
-        mistakes.join()
+        others.join()
     assert load.failures == [], load.failures[:5]
     return "{} queries, {} predictions".format(len(asked), load.answered)
 
@@ -98,8 +105,10 @@ def has_values(result):
     return any(sample["value"][1] != "NaN" for sample in result)
 
 
-def make_mistakes(stop):
+def call_otherwise(stop):
+    """Makes mistakes, and asks over gRPC: what the load does not do, and the dashboard shows."""
     while not stop.wait(0.2):
+        assert oip.label(GRPC, "iris", checks.ROW["features"]) == 0
         status, _ = checks.call(ONNXD + "/models/iris/predict", {"features": [1]})
         assert status == 400, status
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import checks  # noqa: E402
+import oip  # noqa: E402
 from load import Load  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -34,7 +35,7 @@ def main():
                 ("it is what structure.yaml says", lambda: image.has_structure(arguments.structure_test)),
                 ("it becomes healthy with few rights, by its own health check", image.becomes_healthy),
                 ("nothing in it can be written to, and it is nobody in particular", image.is_restricted),
-                ("predictions are right", image.predicts),
+                ("predictions are right, over HTTP and gRPC", image.predicts),
                 ("half a CPU is one thread, and the limits are seen", image.sees_its_limits),
                 ("SIGTERM under load loses no request and exits 0", image.stops_without_loss),
                 ("a model path that is not there is one line and exit status 64", image.refuses_a_wrong_path),
@@ -95,6 +96,7 @@ class Image:
 
     def predicts(self):
         checks.predicts_setosa(self.url + "/predict")
+        assert oip.label(self.host + ":8001", "iris", checks.ROW["features"]) == 0
         ride = {"PULocationID": 100, "DOLocationID": 200, "trip_distance": 3.5}
         status, answer = checks.call(self.url + "/models/ride_duration/predict", ride)
         assert status == 200 and abs(answer["duration"] - 13.651377) < 1e-4, (status, answer)

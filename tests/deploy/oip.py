@@ -6,17 +6,21 @@ from pathlib import Path
 
 import grpc
 
-ROOT = Path(__file__).resolve().parent.parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "proto"))
 messages, services = grpc.protos_and_services("open_inference_grpc.proto")
 
 
 def label(address, model, features):
     """Returns the label that `model` gives a row of features."""
+    with grpc.insecure_channel(address) as channel:
+        return label_over(channel, model, features)
+
+
+def label_over(channel, model, features):
     request = messages.ModelInferRequest(model_name=model)
     request.inputs.add(name="features", datatype="FP32", shape=[1, len(features)]).contents.fp32_contents.extend(features)
-    with grpc.insecure_channel(address) as channel:
-        answer = services.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=10)
+    answer = services.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=10)
     for output, raw in zip(answer.outputs, answer.raw_output_contents):
         if output.name == "label":
             return struct.unpack("<q", raw)[0]
