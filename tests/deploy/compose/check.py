@@ -21,7 +21,7 @@ PROMETHEUS = "http://localhost:9090"
 DATA_SECONDS = 60
 # The alert waits a minute, and Prometheus looks every five seconds.
 ALERT_SECONDS = 120
-RULES = 12
+RULES = 13
 
 
 def main():

@@ -91,7 +91,7 @@ def metrics_exist():
     rules = [rule["expr"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
     asked = " ".join([expression for _, expression in queries()] + rules)
     # What is recorded has colons in its name.
-    names = re.findall(r"\b(?:prediction|model|http|onnxd)_[a-z_]+\b", re.sub(r"\w+:[\w:]+", "", asked))
+    names = re.findall(r"\b(?:prediction|model|http|grpc|onnxd)_[a-z_]+\b", re.sub(r"\w+:[\w:]+", "", asked))
     unknown = {name for name in names if '"{}"'.format(re.sub(r"_(bucket|sum|count)$", "", name)) not in source}
     assert names and not unknown, unknown
 

@@ -13,4 +13,4 @@ cp prometheus.yml "$scratch/"
 cp -r k8s/monitoring/rules "$scratch/"
 promtool check config --lint=all --lint-fatal "$scratch/prometheus.yml"
 promtool test rules tests/deploy/prometheus/rules_test.yml
-exec "$python" tests/deploy/prometheus/check.py
+"$python" tests/deploy/prometheus/check.py
