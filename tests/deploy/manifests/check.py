@@ -20,6 +20,7 @@ K8S = ROOT / "k8s"
 FOLDERS = ["base", "overlays/models-volume", "overlays/saturation", "monitoring", "kserve"]
 # The newest that the schemas are there for, and the oldest that still gets fixes from Kubernetes.
 VERSIONS = ["1.37", "1.34"]
+DEFAULT_GRACE_PERIOD_SECONDS = 30
 
 
 def main():
@@ -40,6 +41,7 @@ def main():
             ("the operator's rules are Prometheus' rules", lambda: rules_are_the_same(built["monitoring"])),
             ("the images are of the version in Cargo.toml", lambda: images_are_of_this_version(everything)),
             ("there is time to drain before a pod is killed", lambda: there_is_time_to_drain(built)),
+            ("an InferenceService may choose KServe's port", lambda: runtime_leaves_the_port_open(built["kserve"])),
             ("every setting is one that onnxd has", lambda: settings_exist(everything)),
             ("selectors, budget and policy mean the Deployment's pods", lambda: selectors_agree(built["base"])),
         ]
@@ -98,8 +100,22 @@ def there_is_time_to_drain(built):
     for folder in ["base", "overlays/models-volume", "overlays/saturation"]:
         (settings,) = [resource["data"] for resource in built[folder] if resource["kind"] == "ConfigMap"]
         (spec,) = pod_specs(built[folder])
-        needed = seconds(settings["ONNXD_DRAIN_DELAY"]) + seconds(settings["ONNXD_SHUTDOWN_GRACE"])
-        assert spec["terminationGracePeriodSeconds"] > needed, (folder, needed)
+        assert spec["terminationGracePeriodSeconds"] > time_to_drain(settings), folder
+    # A ServingRuntime cannot say how long its pods have.
+    (spec,) = pod_specs(built["kserve"])
+    settings = {variable["name"]: variable["value"] for variable in spec["containers"][0]["env"]}
+    assert DEFAULT_GRACE_PERIOD_SECONDS > time_to_drain(settings), settings
+
+
+def time_to_drain(settings):
+    return seconds(settings["ONNXD_DRAIN_DELAY"]) + seconds(settings["ONNXD_SHUTDOWN_GRACE"])
+
+
+def runtime_leaves_the_port_open(runtime):
+    """KServe lays the ports that an InferenceService names beside those of the runtime, and Knative refuses two."""
+    (spec,) = pod_specs(runtime)
+    ports = [container["ports"] for container in spec["containers"] if "ports" in container]
+    assert not ports, ports
 
 
 def seconds(text):
