@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -19,9 +20,10 @@ sys.path.insert(0, str(ROOT / "tests" / "deploy"))
 import checks  # noqa: E402
 import oip  # noqa: E402
 import older  # noqa: E402
-from load import Load  # noqa: E402
+from load import GrpcLoad, Load  # noqa: E402
 
 NAMESPACE = "onnxd"
+REPOSITORY = "docker.io/library/onnxd"
 REPLICAS = 3
 ROLLOUT_SECONDS = 180
 # How long a rollout may make no progress before it is reported as failed; the manifest is more patient.
@@ -33,10 +35,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kubectl", required=True)
     parser.add_argument("--enter", required=True)
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--digests", type=json.loads, required=True, help="of the images, by tag, as JSON")
     arguments = parser.parse_args()
     if INSIDE not in os.environ:
         os.execvpe(arguments.enter, [arguments.enter, sys.executable, *sys.argv], {**os.environ, INSIDE: "1"})
     cluster = Cluster(arguments.kubectl)
+    release = Release(cluster, arguments.kubeconfig, arguments.digests)
     return checks.run(
         [
             ("the node is ready", cluster.node_is_ready),
@@ -49,8 +54,8 @@ def main():
             ("undoing it makes all well", cluster.undo),
             ("a CPU limit of 2 is two threads", lambda: cluster.change_limits("2", "512Mi", 2, 512 << 20)),
             ("a pod that is killed for memory comes back", cluster.out_of_memory),
-            ("the release's deploy step rolls out what is good", cluster.deploy_step_rolls_out),
-            ("and goes back where it is not, under load", cluster.deploy_step_rolls_back),
+            ("the release's deploy step rolls out what is good", release.rolls_out),
+            ("and goes back where it is not, under load", release.rolls_back),
             ("KServe's runtime serves what KServe lays down", cluster.kserve_runtime),
         ]
     )
@@ -97,9 +102,11 @@ class Cluster:
         (self.port,) = [port["port"] for port in service["ports"] if port["name"] == "http"]
         assert self.port == 80, service["ports"]
         self.url = "http://{}:{}".format(self.host, self.port)
+        self.grpc = "{}:8001".format(self.host)
 
     def service_answers(self):
         checks.predicts_setosa(self.url + "/predict")
+        assert oip.label(self.grpc, "iris", checks.ROW["features"]) == 0
 
     def under_load(self):
         return Load(self.host, self.port)
@@ -114,13 +121,13 @@ class Cluster:
 
     def rolling_update(self):
         before = {pod["metadata"]["name"] for pod in self.pods()}
-        with self.under_load() as load:
-            checks.wait_until(lambda: load.answered > 50, 30, "load")
-            self.kubectl("set", "image", "deployment/onnxd", "onnxd=docker.io/library/onnxd:next")
+        with self.under_load() as load, GrpcLoad(self.grpc) as grpc_load:
+            checks.wait_until(lambda: load.answered > 50 < grpc_load.answered, 30, "load")
+            self.kubectl("set", "image", "deployment/onnxd", "onnxd={}:next".format(REPOSITORY))
             self.rolled_out()
         after = {pod["metadata"]["name"] for pod in self.pods()}
         assert not before & after and len(after) == REPLICAS, (before, after)
-        return nothing_lost(load)
+        return "HTTP: {}; gRPC: {}".format(nothing_lost(load), nothing_lost(grpc_load))
 
     def drain(self):
         with self.under_load() as load:
@@ -144,7 +151,7 @@ class Cluster:
         old = set(self.ready_pods())
         self.kubectl("patch", "deployment", "onnxd", "--patch", json.dumps({"spec": {"progressDeadlineSeconds": PROGRESS_SECONDS}}))
         with self.under_load() as load:
-            self.kubectl("set", "image", "deployment/onnxd", "onnxd=docker.io/library/onnxd:broken")
+            self.kubectl("set", "image", "deployment/onnxd", "onnxd={}:broken".format(REPOSITORY))
             done = self.kubectl("rollout", "status", "deployment/onnxd", "--timeout", "120s", check=False)
             assert done.returncode != 0 and "exceeded its progress deadline" in done.stderr, done.stderr
         assert set(self.ready_pods()) == old, (old, self.ready_pods())
@@ -185,32 +192,6 @@ class Cluster:
         checks.wait_until(came_back, 90, "killed for memory, and back")
         self.service_answers()
 
-
-    def deploy_step(self, tag):
-        environment = {
-            **os.environ,
-            "KUBECTL": "{} {}".format(sys.executable, Path(older.__file__)),
-            "OLDER_KUBECTL": self._kubectl,
-            "ROLLOUT_TIMEOUT": "60s",
-        }
-        command = [str(ROOT / ".github" / "release" / "deploy.sh"), "docker.io/library/onnxd:" + tag]
-        return subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    def deploy_step_rolls_out(self):
-        done = self.deploy_step("next")
-        assert done.returncode == 0, done.stdout
-        self.rolled_out()
-        self.service_answers()
-
-    def deploy_step_rolls_back(self):
-        with self.under_load() as load:
-            done = self.deploy_step("broken")
-            assert done.returncode == 1 and "did not become ready" in done.stdout, done.stdout
-        self.rolled_out()
-        images = {pod["spec"]["containers"][0]["image"] for pod in self.pods()}
-        assert images == {"docker.io/library/onnxd:next"}, images
-        return nothing_lost(load)
-
     def kserve_runtime(self):
         """Makes the pod as KServe's controller does: the runtime's container, its name filled in, and the model mounted."""
         runtime = yaml.safe_load(self.kubectl("kustomize", str(ROOT / "k8s" / "kserve")).stdout)
@@ -229,6 +210,7 @@ class Cluster:
         assert done.returncode == 0, self.kubectl("describe", "pod/sample").stdout[-2000:]
         address = self.get("pod", "sample")["status"]["podIP"]
         url = "http://{}:8080".format(address)
+        self.is_scraped(address, runtime["spec"]["annotations"])
         checks.predicts_setosa(url + "/models/sample/predict")
         code, answer = checks.call(url + "/v1/models/sample:predict", {"instances": [checks.ROW["features"]]})
         assert code == 200 and len(answer["predictions"]) == 1, (code, answer)
@@ -236,7 +218,57 @@ class Cluster:
         code, answer = checks.call(url + "/v2/models/sample/infer", {"inputs": [tensor]})
         labels = [output["data"] for output in answer["outputs"] if output["name"] == "label"]
         assert code == 200 and labels == [[0]], (code, answer)
-        assert oip.label(address + ":9000", "sample", checks.ROW["features"]) == 0
+        # The port that is gRPC's alone, and the one that KServe takes unless told otherwise.
+        for port in (9000, 8080):
+            assert oip.label("{}:{}".format(address, port), "sample", checks.ROW["features"]) == 0
+
+    def is_scraped(self, address, annotations):
+        """Asks for the metrics where KServe tells Prometheus to."""
+        url = "http://{}:{}{}".format(address, annotations["prometheus.kserve.io/port"], annotations["prometheus.kserve.io/path"])
+        with urllib.request.urlopen(url, timeout=10) as response:
+            text = response.read().decode()
+        assert 'model_ready{model="sample"' in text, text[:500]
+
+
+class Release:
+    """The step of the release's workflow that deploys, run as the workflow has it, with an image named by its digest."""
+
+    def __init__(self, cluster, kubeconfig, digests):
+        self._cluster = cluster
+        self._kubeconfig = kubeconfig
+        self._digests = digests
+
+    def deploy(self, tag):
+        workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
+        (script,) = [step["run"] for step in workflow["jobs"]["deploy"]["steps"] if "run" in step]
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {
+                **os.environ,
+                "IMAGE": REPOSITORY,
+                "DIGEST": self._digests[tag],
+                "KUBECONFIG_TEXT": self._kubeconfig.read_text(),
+                "RUNNER_TEMP": folder,
+                "KUBECTL": "{} {}".format(sys.executable, Path(older.__file__)),
+                "ROLLOUT_TIMEOUT": "60s",
+            }
+            # As GitHub's runners start it.
+            command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+            return subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def rolls_out(self):
+        done = self.deploy("next")
+        assert done.returncode == 0, done.stdout
+        self._cluster.rolled_out()
+        self._cluster.service_answers()
+
+    def rolls_back(self):
+        with self._cluster.under_load() as load:
+            done = self.deploy("broken")
+            assert done.returncode == 1 and "did not become ready" in done.stdout, done.stdout
+        self._cluster.rolled_out()
+        images = {pod["spec"]["containers"][0]["image"] for pod in self._cluster.pods()}
+        assert images == {"{}@{}".format(REPOSITORY, self._digests["next"])}, images
+        return nothing_lost(load)
 
 
 def nothing_lost(load):

@@ -25,6 +25,15 @@ trap '$here/down.sh "$state/node"; rm -rf "$state"' EXIT
 trap 'exit 130' INT TERM
 tests/deploy/engine/engine.sh run $here/save-images.sh "$image" "$state/images.tar"
 $here/up.sh "$cache/bin" "$state/node"
-ctr -a "$state/node/containerd.sock" -n k8s.io images import "$state/images.tar" >/dev/null
+ctr="ctr -a $state/node/containerd.sock -n k8s.io"
+$ctr images import "$state/images.tar" >/dev/null
 rm "$state/images.tar"
-"$python" $here/check.py --kubectl "$state/node/kubectl" --enter "$state/node/enter"
+# As a registry would, containerd then knows the two by their digests too.
+digests=
+for tag in next broken; do
+    digest=$($ctr images ls "name==docker.io/library/onnxd:$tag" | awk 'NR == 2 { print $3 }')
+    $ctr images tag "docker.io/library/onnxd:$tag" "docker.io/library/onnxd@$digest" >/dev/null
+    digests="$digests${digests:+, }\"$tag\": \"$digest\""
+done
+"$python" $here/check.py --kubectl "$state/node/kubectl" --enter "$state/node/enter" --kubeconfig "$state/node/kubeconfig" \
+    --digests "{$digests}"

@@ -3,7 +3,6 @@
 `make manifests` holds the words of today against their schemas. As a program: kubectl, with what it applies translated.
 """
 
-import os
 import subprocess
 import sys
 
@@ -27,7 +26,7 @@ def in_older_words(resource):
 
 
 def main():
-    kubectl, *arguments = [os.environ["OLDER_KUBECTL"], *sys.argv[1:]]
+    kubectl, *arguments = ["kubectl", *sys.argv[1:]]
     if arguments[0] != "apply":
         return subprocess.call([kubectl, *arguments])
     place = arguments.index("--filename") + 1
