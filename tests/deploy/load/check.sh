@@ -28,7 +28,13 @@ echo "ok locust keeps its thresholds"
 # Against nobody they must fail, or they prove nothing.
 kill $daemon
 wait $daemon || true
-if "$venv/bin/k6" run --quiet -e "HTTP=http://127.0.0.1:$port" -e DURATION=1s benches/load/k6.js >/dev/null 2>&1; then
+if "$venv/bin/k6" run --quiet -e "HTTP=http://127.0.0.1:$port" -e "GRPC=127.0.0.1:$((port + 1))" -e DURATION=1s benches/load/k6.js >/dev/null 2>&1; then
     echo "k6 passes without a server" >&2
     exit 1
 fi
+if "$venv/bin/locust" --locustfile benches/load/locustfile.py --host "http://127.0.0.1:$port" --headless --users 10 --spawn-rate 10 \
+    --run-time 1s --only-summary >/dev/null 2>&1; then
+    echo "locust passes without a server" >&2
+    exit 1
+fi
+echo "ok neither passes without a server"
