@@ -13,7 +13,7 @@ DEFAULT_MODEL = $(if $(filter models,$(MODELS)),--default-model iris)
 TOOLS = $(CARGO_TARGET_DIR)/tools
 WITH_TOOLS = PATH="$(abspath $(TOOLS))/bin:$$PATH"
 # Cheap checks first; later stages reuse what earlier ones built.
-CI_STAGES = lint docs manifests prometheus-test workflows-lint test peers deny bench-compile
+CI_STAGES ?= lint docs manifests prometheus-test workflows-lint test peers deny bench-compile
 
 .DEFAULT_GOAL := help
 .PHONY: help run test clients fetch build install fmt fmt-check lint docs deny bench bench-compile peers ci clean
@@ -116,15 +116,18 @@ prometheus-test: ## Test prometheus.yml, every rule, and the dashboard
 workflows-lint: ## Lint the workflows
 	@PYTHON="$(PYTHON)" sh tests/deploy/workflows/lint.sh
 
-workflows-test: workflows-lint ## Run the steps of the workflows that need no GitHub
-	@PYTHON="$(PYTHON)" sh tests/deploy/workflows/run.sh
+workflows-test: workflows-lint ## Rehearse CI and a release with act; needs root (CI_STAGES="lint test" for more of make ci)
+	@PYTHON="$(PYTHON)" sh tests/deploy/workflows/run.sh $(IMAGE)
 
 ci: ## Everything that a change must pass
-	@for stage in $(CI_STAGES); do \
+	@took=; \
+	for stage in $(CI_STAGES); do \
 		printf '\n==> make %s\n' "$$stage"; \
+		started=$$(date +%s); \
 		$(MAKE) --no-print-directory "$$stage" || { echo "ci: make $$stage failed" >&2; exit 1; }; \
-	done
-	@printf '\nci: passed (%s)\n' "$(CI_STAGES)"
+		took="$$took$${took:+, }$$stage $$(($$(date +%s) - started)) s"; \
+	done; \
+	printf '\nci: passed (%s)\n' "$$took"
 
 clean: ## Remove everything that these targets made
 	$(CARGO) clean
