@@ -1,17 +1,18 @@
 #!/bin/sh
 # A Docker engine of one's own, for machines that have none running. Those that have one keep theirs.
 # usage: engine.sh run COMMAND ...      runs COMMAND with DOCKER_HOST and DOCKER_CONFIG set, and stops the engine after it
+#        engine.sh own COMMAND ...      the same, even where another engine runs
 #        engine.sh build COMMAND ...    the same for image builds, whose steps may reach the package registries
 #
-# `run` puts the engine into a network namespace: nothing that a container does leaves the machine, and no firewall rule
-# of the machine is touched. `build` leaves it on the machine's network, without bridges and without rules.
+# `run` and `own` put the engine into a network namespace: nothing that a container does leaves the machine, and no
+# firewall rule of the machine is touched. `build` leaves it on the machine's network, without bridges and without rules.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../packages.sh"
-mode=${1:?usage: engine.sh run|build COMMAND ...}
+mode=${1:?usage: engine.sh run|own|build COMMAND ...}
 shift
 
-if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1 && docker buildx version >/dev/null 2>&1; then
+if [ "$mode" != own ] && docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1 && docker buildx version >/dev/null 2>&1; then
     exec "$@"
 fi
 
@@ -39,14 +40,14 @@ build)
     enter=
     options="$options --bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false"
     ;;
-run)
-    namespace=onnxd-engine
+run | own)
+    namespace=onnxd-engine-$mode
     ip netns add $namespace 2>/dev/null || true
     enter="nsenter --net=/run/netns/$namespace"
     $enter ip link set lo up
     ;;
 *)
-    echo "engine.sh: expected run or build, got $mode" >&2
+    echo "engine.sh: expected run, own or build, got $mode" >&2
     exit 64
     ;;
 esac
@@ -57,7 +58,7 @@ engine=$!
 stop() {
     kill "$engine" 2>/dev/null || true
     wait "$engine" 2>/dev/null || true
-    if [ "$mode" = run ]; then ip netns delete onnxd-engine 2>/dev/null || true; fi
+    if [ "$mode" != build ]; then ip netns delete "$namespace" 2>/dev/null || true; fi
 }
 trap stop EXIT
 trap 'exit 130' INT TERM

@@ -1,19 +1,30 @@
 #!/bin/sh
-# Runs, with act, the jobs of the workflows that need neither GitHub nor a registry, and the scripts of the others.
-# `make workflows-test` calls this. It works on what is committed.
+# Rehearses the workflows with act: runs every step that can run without GitHub and without the registries of others, and
+# lists the rest with the reason. A registry of one's own takes the place of GitHub's. `make workflows-test` calls this,
+# after `make image`. It works on what is committed.
+# usage: run.sh IMAGE      (CI_STAGES="lint test" has the step `make ci` run more than its quick stages)
 set -eu
 cd "$(dirname "$0")/../../.."
 root=$PWD
+image=${1:?usage: run.sh IMAGE}
+here=tests/deploy/workflows
 . tests/deploy/packages.sh
 
-need git git jq jq
+if [ "$(id -u)" -ne 0 ]; then
+    echo "workflows-test: a network of one's own needs root; run it as root, or in a virtual machine" >&2
+    exit 1
+fi
+need git git jq jq openssl openssl perl perl unshare util-linux
 need_python tests/deploy/requirements.txt
-act=$root/$venv/bin/act
-case $venv in /*) act=$venv/bin/act ;; esac
-target=${CARGO_TARGET_DIR:-$root/target}
+case $venv in /*) ;; *) venv=$root/$venv ;; esac
+target=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)
+tools=$target/tools
+"$tools/bin/cargo-cyclonedx" --version >/dev/null 2>&1 ||
+    CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --version 0.5.9 --root "$tools" cargo-cyclonedx
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
 
 # A repository as it is when a release is tagged.
 git clone -q "$root" "$scratch/onnxd"
@@ -21,30 +32,6 @@ cd "$scratch/onnxd"
 sed -i "s/^## Unreleased/## $version/" CHANGELOG.md
 git -c user.name=test -c user.email=test@example.org commit -qam "Release $version"
 git tag "v$version"
-echo "{\"ref\": \"refs/tags/v$version\"}" > "$scratch/tag.json"
-echo '{"ref": "refs/heads/main"}' > "$scratch/main.json"
-
-run_job() {
-    workflow=$1
-    job=$2
-    event=$3
-    "$act" push --workflows ".github/workflows/$workflow" --job "$job" --eventpath "$scratch/$event.json" \
-        --platform ubuntu-24.04=-self-hosted --env CARGO_TARGET_DIR="$target" --env GITHUB_REPOSITORY=Owner/onnxd \
-        > "$scratch/act.log" 2>&1 || {
-        cat "$scratch/act.log" >&2
-        echo "act: job $job of $workflow failed" >&2
-        exit 1
-    }
-    if ! grep -q "Job succeeded" "$scratch/act.log"; then
-        cat "$scratch/act.log" >&2
-        echo "act: job $job of $workflow did not run" >&2
-        exit 1
-    fi
-    echo "ok act: job $job of $workflow, $(grep -c 'Success - Main' "$scratch/act.log") steps"
-}
-
-run_job release.yml check tag
-run_job ci.yml deployment main
 
 # A tag that is not the version, and a changelog that says nothing of it, end a release before it begins.
 if .github/release/check-version.sh 9.9.9 2>/dev/null || .github/release/notes.sh 9.9.9 2>/dev/null; then
@@ -53,10 +40,17 @@ if .github/release/check-version.sh 9.9.9 2>/dev/null || .github/release/notes.s
 fi
 echo "ok a wrong tag ends a release"
 
-tools=$target/tools
-"$tools/bin/cargo-cyclonedx" --version >/dev/null 2>&1 ||
-    CARGO_TARGET_DIR=$target/tools/build cargo install --quiet --locked --version 0.5.9 --root "$tools" cargo-cyclonedx
-PATH=$tools/bin:$PATH .github/release/sbom.sh "$scratch/onnxd.cdx.json"
-jq -e '.bomFormat == "CycloneDX" and ([.components[].name] | contains(["ort", "hyper", "onnxruntime"]))' \
-    "$scratch/onnxd.cdx.json" >/dev/null
-echo "ok the SBOM lists $(jq '.components | length' "$scratch/onnxd.cdx.json") components"
+echo '{"ref": "refs/heads/main"}' > "$scratch/main.json"
+echo "{\"ref\": \"refs/tags/v$version\"}" > "$scratch/tag.json"
+mkdir "$scratch/artifacts" "$scratch/workflows"
+"$venv/bin/python" $here/rehearsal.py prepare "$scratch/workflows"
+
+export ACT="$venv/bin/act" SCRATCH="$scratch" CARGO_TARGET_DIR="$target" CI_STAGES="${CI_STAGES:-manifests prometheus-test workflows-lint}"
+echo "the step \`make ci\` runs the stages: $CI_STAGES"
+$here/act.sh ci.yml ci main
+$here/act.sh ci.yml image main
+$here/release.sh "$image" "$tools"
+"$venv/bin/python" $here/rehearsal.py account "$scratch"/*.log
+sbom=$scratch/artifacts/release/onnxd-$version.cdx.json
+jq -e '.bomFormat == "CycloneDX" and ([.components[].name] | contains(["ort", "hyper", "onnxruntime"]))' "$sbom" >/dev/null
+echo "ok the SBOM lists $(jq '.components | length' "$sbom") components"
