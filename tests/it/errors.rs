@@ -41,6 +41,9 @@ async fn what_is_not_json_is_told_so() {
 async fn byte_order_mark_is_passed_over() {
     let server = TestServer::serving("iris").await;
     assert_eq!(server.predict("/predict", &format!("\u{feff}{ROW}")).await["prediction"], 0);
+    server.predict("/v1/models/iris:predict", "\u{feff}{\"instances\":[[1,2,3,4]]}").await;
+    let input = r#"{"name":"features","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}"#;
+    server.predict("/v2/models/iris/infer", &format!("\u{feff}{{\"id\":\"a\",\"inputs\":[{input}]}}")).await;
 }
 
 #[tokio::test]

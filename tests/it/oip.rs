@@ -151,6 +151,7 @@ async fn unknown_paths_versions_and_wrong_methods_are_told_apart() {
         "/v2/models/iris/versions/2",
         "/v2/models/iris/versions/2/ready",
         "/v2/models/iris/versions/01",
+        "/v2/models/iris/versions//config",
         "/v2/models/iris/versions/latest",
         "/v2/models/iris/versions/-1/stats",
         "/v2/systemsharedmemory/status",

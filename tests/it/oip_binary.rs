@@ -172,6 +172,33 @@ async fn bytes_that_are_too_few_or_too_many_are_refused() {
 }
 
 #[tokio::test]
+async fn shapes_that_no_bytes_can_fill_are_refused() {
+    for data_type in [DataType::Fp32, DataType::Bytes] {
+        let server = serve_identity(data_type, &[-1, -1]).await;
+        for (shape, size, expected) in [
+            ("[4611686018427387904,4]", 16, "input 'x': shape [4611686018427387904,4] has more elements than fit"),
+            ("[9223372036854775807,9223372036854775807]", 16, "has more elements than fit in memory"),
+            ("[9223372036854775808,1]", 16, "input 'x': shape: expected a whole number"),
+            ("[-1,4]", 16, "input 'x': expected dimensions of 0 and more in its shape, but got -1"),
+            ("[-9223372036854775808,4]", 16, "but got -9223372036854775808"),
+            ("[1099511627776,4]", 16, "xpected "),
+            ("[0,4]", 16, "input"),
+            ("[2,2]", 0, "input"),
+        ] {
+            let json = input(data_type, shape, size);
+            let error = error_text(send(&server, INFER, &json, &[0; 16][..size], None).await, 400).await;
+            assert!(error.contains(expected), "{data_type} {shape}: {error}");
+        }
+        let value = if data_type == DataType::Bytes { r#""""# } else { "0" };
+        let both = input(data_type, "[1,1]", 4).replacen("\"shape\"", &format!("\"data\":[{value}],\"shape\""), 1);
+        let error = error_text(send(&server, INFER, &both, &[0; 4], None).await, 400).await;
+        assert!(error.ends_with("expected either \"data\" or \"binary_data_size\", but got both"), "{error}");
+        let row = send(&server, INFER, &input(data_type, "[1,1]", 4), &[0; 4], None).await;
+        assert_eq!(row.status(), 200);
+    }
+}
+
+#[tokio::test]
 async fn strings_whose_lengths_do_not_fit_are_refused() {
     let server = serve_identity(DataType::Bytes, &[-1]).await;
     for (shape, raw, expected) in [

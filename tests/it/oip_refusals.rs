@@ -33,7 +33,7 @@ async fn bodies_that_are_not_json_or_no_request() {
         (r#"{"inputs":{}}"#, "\"inputs\": expected a list"),
         (r#"{"inputs":[7]}"#, "\"inputs\": expected objects"),
         (r#"{"inputs":[],"id":7}"#, "\"id\": expected a string"),
-        (r#"{"inputs":[],"parameters":[]}"#, "expected \"{\""),
+        (r#"{"inputs":[],"parameters":[]}"#, "expected an object of parameters, but got a list"),
         (r#"{"inputs":[],"outputs":{}}"#, "\"outputs\": expected a list"),
         (r#"{"inputs":[],"outputs":["label"]}"#, "\"outputs\": expected objects"),
     ];
@@ -68,7 +68,12 @@ async fn inputs_that_do_not_fit_the_model() {
         (features(r#""datatype":"FP32","shape":[4],"data":[1,2,3,4]"#), "Expected [-1,4], got [4]"),
         (features(r#""datatype":"FP32","shape":[-1,4],"data":[1,2,3,4]"#), "dimensions of 0 and more"),
         (features(r#""datatype":"FP32","shape":[1.5,4],"data":[1,2,3,4]"#), "shape: expected a whole number"),
-        (features(r#""datatype":"FP32","shape":4,"data":[1,2,3,4]"#), "expected \"[\""),
+        (
+            features(r#""datatype":"FP32","shape":4,"data":[1,2,3,4]"#),
+            "shape: expected a list of dimensions, but got 4",
+        ),
+        (features(r#""datatype":"FP32","shape":null,"data":[1,2,3,4]"#), "expected a list of dimensions, but got null"),
+        (features(r#""parameters":7,"datatype":"FP32","shape":[1,4]"#), "expected an object of parameters, but got 7"),
         (features(r#""datatype":"FP32","shape":[99999999999999999999,4],"data":[]"#), "out of range"),
         (
             features(r#""datatype":"FP32","shape":[9223372036854775807,4],"data":[]"#),

@@ -37,11 +37,6 @@ impl<'a> Reader<'a> {
         Self { bytes, position: 0, shared: None }
     }
 
-    /// Makes a reader of bytes that can be shared: strings are then slices of them, without any copy.
-    pub fn sharing(bytes: &'a Bytes) -> Self {
-        Self { bytes, position: 0, shared: Some(bytes.clone()) }
-    }
-
     /// Makes a reader of a request's body. A byte order mark at its start is passed over, and not counted where a message
     /// names a byte.
     ///
@@ -53,6 +48,17 @@ impl<'a> Reader<'a> {
             true => Err(Fault::empty()),
             false => Ok(reader),
         }
+    }
+
+    /// Makes a reader as [`Self::of_body`] does, of bytes that can be shared: strings are then slices of them, without any
+    /// copy.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn of_shared_body(body: &'a Bytes) -> Result<Self, Fault> {
+        let reader = Self::of_body(body)?;
+        let shared = body.slice_ref(reader.bytes);
+        Ok(Self { shared: Some(shared), ..reader })
     }
 
     /// Returns how many bytes have been read.

@@ -13,12 +13,11 @@ use crate::{
     },
 };
 
-/// Finds a model version that serves; no version, or an empty one, is the default version.
+/// Finds a model version that serves; no version is the default version.
 ///
 /// # Errors
 /// `NotFound` for a name or version that is not there; `Unavailable` while it is loading or once it has failed.
 pub fn find(service: &InferenceService, name: &str, version: Option<&str>) -> Result<Arc<ServedModel>> {
-    let version = version.filter(|version| !version.is_empty());
     match service.find(Some(name), version) {
         Err(error) if error.kind() == ErrorKind::NotFound => Err(unknown(service, name, version)),
         Err(error) => Err(error),

@@ -43,10 +43,7 @@ pub struct Form {
 /// `InvalidArgument`: `Request must be JSON: …` where it is not, else what was expected and what came, with the input or
 /// output.
 pub fn decode(target: Target<'_>, json: &Bytes, binary: Bytes, announced: bool) -> Result<(InferRequest, Form)> {
-    let mut reader = Reader::sharing(json);
-    if reader.is_at_end() {
-        return Err(Fault::empty().into());
-    }
+    let mut reader = Reader::of_shared_body(json)?;
     if reader.kind()? != Kind::Object {
         return Err(not_an_object(&mut reader));
     }
@@ -99,6 +96,7 @@ impl Decoder<'_> {
         } else if key.is("parameters") {
             self.parameters = RequestParameters::read(reader)?;
         } else {
+            key.check()?;
             reader.skip()?;
         }
         Ok(())
@@ -148,6 +146,7 @@ impl Decoder<'_> {
             } else if key.is("parameters") {
                 request = Some(parameters::output(reader).map_err(|fault| fault.context("an output's parameters"))?);
             } else {
+                key.check()?;
                 reader.skip()?;
             }
             more = reader.more_members()?;

@@ -8,7 +8,12 @@ use smallvec::SmallVec;
 use crate::{
     api::{
         http::oip::parameters,
-        json::{element::ReadElement, fault::Fault, flat::read_tensor, reader::Reader},
+        json::{
+            element::ReadElement,
+            fault::Fault,
+            flat::read_tensor,
+            reader::{Kind, Reader},
+        },
         oip::inputs::{DeclaredInput, Inputs, MAX_RANK, quoted},
     },
     error::{Error, Result},
@@ -108,6 +113,7 @@ pub(super) fn read(reader: &mut Reader<'_>, inputs: &mut Inputs<'_>, binary: &mu
         } else if key.is("parameters") {
             members.binary_size = parameters::binary_data_size(reader).map_err(|fault| members.located(fault))?;
         } else {
+            key.check()?;
             reader.skip()?;
         }
         more = reader.more_members()?;
@@ -169,6 +175,9 @@ impl Members<'_> {
 }
 
 fn read_dims(reader: &mut Reader<'_>) -> Result<SmallVec<[i64; 8]>, Fault> {
+    if reader.kind()? != Kind::Array {
+        return Err(reader.mismatch("a list of dimensions"));
+    }
     let mut dims = SmallVec::new();
     let mut more = reader.open_array()?;
     while more {

@@ -3,7 +3,12 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use crate::{
-    api::json::{element::ReadElement, fault::Fault, reader::Reader, string::RawString},
+    api::json::{
+        element::ReadElement,
+        fault::Fault,
+        reader::{Kind, Reader},
+        string::RawString,
+    },
     api::oip::outputs::OutputRequest,
 };
 
@@ -29,6 +34,7 @@ impl RequestParameters {
                 // Triton takes 0 for none.
                 parameters.timeout = Some(u64::read(reader)?).filter(|time| *time > 0).map(Duration::from_micros);
             } else {
+                key.check()?;
                 reader.skip()?;
             }
             Ok(())
@@ -74,6 +80,9 @@ fn each<'a>(
 ) -> Result<(), Fault> {
     if reader.take_null() {
         return Ok(());
+    }
+    if reader.kind()? != Kind::Object {
+        return Err(reader.mismatch("an object of parameters"));
     }
     let mut more = reader.open_object()?;
     while more {
