@@ -12,7 +12,7 @@ use crate::{
         keys::{Keys, Unknown, listed, read_cell},
         reader::{Kind, Reader},
         sinks::{Matrix, Misfit, Sink},
-        skip::shortened,
+        skip::{shortened, shortened_name},
         stack::Stacks,
     },
     error::{Error, Result},
@@ -203,7 +203,7 @@ impl<'s> Frame<'s> {
                 false => self.columns.iter().position(|filled| *filled == Some(column)),
             };
             match place.and_then(|place| self.names.as_ref()?.get(place)) {
-                Some(name) => format!(", column {name:?}"),
+                Some(name) => format!(", column {:?}", shortened_name(name)),
                 None => format!(", column {column}"),
             }
         });

@@ -6,7 +6,7 @@ use crate::api::json::{
     fault::Fault,
     reader::Reader,
     sinks::{Misfit, Sink},
-    skip::shortened,
+    skip::{shortened, shortened_name},
     string::RawString,
 };
 
@@ -80,13 +80,13 @@ impl Keys {
         let is_missing = |key: &usize| self.seen_in_row[*key] != self.rows && self.columns[*key].is_some();
         match (0..self.names.len()).find(is_missing) {
             None => Ok(()),
-            Some(key) => Err(Misfit::whole(format!("key {:?} is missing", self.names[key]))),
+            Some(key) => Err(Misfit::whole(format!("key {:?} is missing", shortened_name(&self.names[key])))),
         }
     }
 
     fn read_value(&mut self, key: usize, reader: &mut Reader<'_>, sink: &mut dyn Sink) -> Result<(), Misfit> {
         if self.seen_in_row[key] == self.rows {
-            return Err(Misfit::whole(format!("duplicate key {:?}", self.names[key])));
+            return Err(Misfit::whole(format!("duplicate key {:?}", shortened_name(&self.names[key]))));
         }
         self.seen_in_row[key] = self.rows;
         match self.columns[key] {
@@ -140,7 +140,8 @@ pub fn read_cell(reader: &mut Reader<'_>, column: usize, sink: &mut dyn Sink) ->
 
 /// Lists names for a message, the first of many.
 pub fn listed(names: &[Arc<str>]) -> String {
-    let mut list: Vec<_> = names.iter().take(MAX_LISTED_NAMES).map(|name| format!("{name:?}")).collect();
+    let mut list: Vec<_> =
+        names.iter().take(MAX_LISTED_NAMES).map(|name| format!("{:?}", shortened_name(name))).collect();
     if names.len() > MAX_LISTED_NAMES {
         list.push(format!("… ({} in all)", names.len()));
     }

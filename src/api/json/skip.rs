@@ -11,6 +11,9 @@ pub const MAX_DEPTH: usize = 32;
 /// The most characters of a value that a message shows.
 const MAX_SHOWN_CHARS: usize = 40;
 
+/// The most characters of a name that a message shows.
+const MAX_SHOWN_CHARS_OF_NAME: usize = 64;
+
 impl Reader<'_> {
     /// Reads past one value, checking its syntax.
     ///
@@ -112,7 +115,16 @@ impl Reader<'_> {
 
 /// Cuts what a message quotes to a length that is good to read.
 pub fn shortened(text: &str) -> String {
-    match text.char_indices().nth(MAX_SHOWN_CHARS) {
+    cut(text, MAX_SHOWN_CHARS)
+}
+
+/// Cuts a name that may be the model's own, and is then to be read in full, or a client's of any length.
+pub fn shortened_name(name: &str) -> String {
+    cut(name, MAX_SHOWN_CHARS_OF_NAME)
+}
+
+fn cut(text: &str, most_chars: usize) -> String {
+    match text.char_indices().nth(most_chars) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

@@ -18,6 +18,9 @@ use crate::{
     tensor::data_type::DataType,
 };
 
+/// The most columns of a table. The name of each takes far more memory than the comma that it may be.
+const MAX_COLUMNS: usize = 1_000_000;
+
 /// What pandas reads as a missing value.
 const MISSING: [&str; 12] = ["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "-nan"];
 
@@ -25,7 +28,7 @@ const MISSING: [&str; 12] = ["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "No
 ///
 /// # Errors
 /// `InvalidArgument`: not UTF-8, fields too few or too many, and what the columns and values are refused for.
-pub(super) fn decode(schema: &Schema, body: &[u8]) -> Result<InferRequest> {
+pub fn decode(schema: &Schema, body: &[u8]) -> Result<InferRequest> {
     let mut lines = ReaderBuilder::new().flexible(true).from_reader(body);
     let names = header(&mut lines)?;
     let width = names.len();
@@ -56,6 +59,9 @@ fn header(lines: &mut CsvReader<&[u8]>) -> Result<Vec<Arc<str>>> {
     let header = lines.byte_headers().map_err(malformed)?;
     if header.is_empty() {
         return Err(Error::invalid("expected a line with the names of the columns, but the body is empty"));
+    }
+    if header.len() > MAX_COLUMNS {
+        return Err(Error::invalid(format!("expected at most {MAX_COLUMNS} columns, but got {}", header.len())));
     }
     let name =
         |field: &[u8]| str::from_utf8(field).map(Into::into).map_err(|_| Error::invalid("line 1: expected UTF-8"));
