@@ -1,6 +1,6 @@
 //! THE table from what went wrong to what each protocol says of it.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, borrow::Cow, sync::Arc};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -16,6 +16,9 @@ const RETRY_AFTER_SECONDS: &str = "1";
 
 /// The metadata by which gRPC says the same, in milliseconds.
 const RETRY_PUSHBACK: (&str, &str) = ("grpc-retry-pushback-ms", "1000");
+
+/// The longest message that a client is told. gRPC's travel in a header, which clients take no longer than a few KiB.
+const MAX_MESSAGE_BYTES: usize = 2000;
 
 /// How the protocols say an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +56,18 @@ pub fn rendering(kind: ErrorKind) -> Rendering {
     Rendering { status, grpc, code, retry }
 }
 
+/// Cuts a message to the length that a client is told: it may quote what the client sent, of whatever length.
+pub fn told(message: &str) -> Cow<'_, str> {
+    match message.len() {
+        ..=MAX_MESSAGE_BYTES => message.into(),
+        _ => format!("{}…", &message[..message.floor_char_boundary(MAX_MESSAGE_BYTES)]).into(),
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let rendering = rendering(error.kind());
-        let mut status = Self::new(rendering.grpc, error.message());
+        let mut status = Self::new(rendering.grpc, told(error.message()));
         if rendering.retry {
             status.metadata_mut().insert(RETRY_PUSHBACK.0, MetadataValue::from_static(RETRY_PUSHBACK.1));
         }

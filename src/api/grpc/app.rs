@@ -245,7 +245,8 @@ pub(super) fn stopping() -> Error {
 }
 
 fn no_such_method(path: &str) -> Status {
-    Status::unimplemented(format!("there is no method {path:?}; server reflection lists those that there are"))
+    let message = format!("there is no method {path:?}; server reflection lists those that there are");
+    Error::new(ErrorKind::Unimplemented, message).into()
 }
 
 pub(super) fn too_late(allowed: Duration) -> Error {

@@ -6,7 +6,7 @@ use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server};
 
-use crate::{api::grpc::methods::Methods, serving::service::InferenceService};
+use crate::{api::grpc::methods::Methods, error::Error, serving::service::InferenceService};
 
 /// How often a watch looks whether a model has failed since it was loaded, of which nothing else tells.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ impl health_server::Health for Health {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let name = request.into_inner().service;
         match self.status_of(&name) {
-            ServingStatus::ServiceUnknown => Err(Status::not_found(format!("there is no service {name:?}"))),
+            ServingStatus::ServiceUnknown => Err(Error::not_found(format!("there is no service {name:?}")).into()),
             status => Ok(Response::new(HealthCheckResponse { status: status.into() })),
         }
     }

@@ -8,7 +8,7 @@ use tonic::{Status, Streaming};
 
 use crate::{
     api::{
-        error::of_panic,
+        error::{of_panic, told},
         grpc::{
             app::{Closing, stopping, too_late},
             call::Caller,
@@ -87,7 +87,7 @@ async fn answer(service: &InferenceService, caller: &Caller, request: ModelInfer
                 tracing::error!("request {id:?} of a stream failed: {error}");
             }
             // The id tells the client which of its requests that was.
-            (ModelInferResponse { id, ..Default::default() }, error.message().to_owned())
+            (ModelInferResponse { id, ..Default::default() }, told(error.message()).into_owned())
         }
     };
     if wants_final {

@@ -10,7 +10,9 @@ use axum::{
 
 use crate::{
     api::{
-        error::{ErrorBody, ErrorResponse, MlflowError, code_of_status, mlflow_code_of_status, of_panic, rendering},
+        error::{
+            ErrorBody, ErrorResponse, MlflowError, code_of_status, mlflow_code_of_status, of_panic, rendering, told,
+        },
         http::{call::Call, mlflow},
     },
     error::ErrorKind,
@@ -24,7 +26,8 @@ pub fn describe(call: &Call, response: &mut Response) {
     }
     let id = &call.id().to_string();
     let is_mlflow = mlflow::PATHS.contains(&call.route().path());
-    let body = |error, code| {
+    let body = |error: &str, code| {
+        let error = &told(error);
         let mlflow = is_mlflow.then(|| MlflowError { error_code: mlflow_code_of_status(status), message: error });
         with_body(response, &ErrorBody { error, code, request_id: id, mlflow })
     };
