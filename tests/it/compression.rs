@@ -137,8 +137,11 @@ async fn answer_that_may_be_compressed_varies_by_accept_encoding() {
 #[tokio::test]
 async fn answer_is_plain_when_nothing_else_is_asked_for() {
     let server = TestServer::serving("iris").await;
-    for accept_encoding in ["identity", "br", "gzip;q=0, zstd;q=0"] {
+    for accept_encoding in
+        ["identity", "br", "gzip;q=0, zstd;q=0", "identity;q=0", "*;q=0", "identity;q=0, *;q=0", ";=,"]
+    {
         let response = post_rows(&server, accept_encoding).await;
+        assert_eq!(response.status(), 200, "{accept_encoding}");
         assert_eq!(response.headers().get("content-encoding"), None, "{accept_encoding}");
         assert_100_rows(&response.bytes().await.unwrap());
     }

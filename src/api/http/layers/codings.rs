@@ -12,7 +12,10 @@ use std::{
 
 use axum::{
     body::Body,
-    http::{Extensions, HeaderMap, HeaderValue, Request, StatusCode, Version, header},
+    http::{
+        Extensions, HeaderMap, HeaderValue, Request, StatusCode, Version,
+        header::{self, Entry},
+    },
     response::{IntoResponse, Response},
 };
 use futures_util::future::BoxFuture;
@@ -85,7 +88,7 @@ where
 }
 
 /// Answers a request through tower-http's layers.
-fn coded<S>(plain: S, arrival: Arrival) -> BoxFuture<'static, Result<Response, S::Error>>
+fn coded<S>(plain: S, mut arrival: Arrival) -> BoxFuture<'static, Result<Response, S::Error>>
 where
     S: Service<Arrival, Response = Response> + Send + 'static,
     S::Future: Send,
@@ -93,6 +96,7 @@ where
 {
     let accepted = arrival.headers().get_all(header::ACCEPT_ENCODING);
     let may_compress = accepted.iter().any(|value| ACCEPTED_CODINGS.iter().any(|name| names(value, name)));
+    accept_as_it_is(arrival.headers_mut());
     let (head, CalledBody { call, body }) = arrival.into_parts();
     let coded = ServiceBuilder::new()
         .map_response(IntoResponse::into_response)
@@ -122,6 +126,15 @@ fn may_be_compressed(_: StatusCode, _: Version, _: &HeaderMap, extensions: &Exte
 fn names(list: &HeaderValue, coding: &str) -> bool {
     let mut names = list.as_bytes().split(|byte| matches!(byte, b',' | b';'));
     names.any(|name| name.trim_ascii().eq_ignore_ascii_case(coding.as_bytes()))
+}
+
+/// Says first that an answer as it is will do, if nothing else does. Clients that refuse everything would get the answer
+/// with the status 406, after a run that was counted as a success.
+fn accept_as_it_is(headers: &mut HeaderMap) {
+    if let Entry::Occupied(mut accepted) = headers.entry(header::ACCEPT_ENCODING) {
+        let others: Vec<_> = accepted.insert_mult(HeaderValue::from_static("identity;q=0.001")).collect();
+        others.into_iter().for_each(|other| accepted.append(other));
+    }
 }
 
 /// Writes a known content coding as tower-http knows it: the names have no case, and `x-gzip` means `gzip` (RFC 9110,
