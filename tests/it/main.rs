@@ -34,6 +34,7 @@ mod errors_of_load;
 mod errors_of_requests;
 mod golden;
 mod grpc_calls;
+mod grpc_hostile;
 mod grpc_infer;
 mod grpc_predict;
 mod grpc_server;
@@ -42,6 +43,8 @@ mod grpc_stream;
 mod health;
 mod healthcheck;
 mod hostile;
+mod hostile_bodies;
+
 mod hostile_memory;
 mod house;
 mod lanes;
