@@ -4,6 +4,7 @@ PYTHON ?= python3
 CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 CARGO_DENY_VERSION = 0.20.2
+CARGO_FUZZ_VERSION = 0.13.2
 # What `make run` serves, and further options for it: make run ARGS="--port 9000"
 MODELS ?= models
 ARGS ?=
@@ -13,7 +14,7 @@ DEFAULT_MODEL = $(if $(filter models,$(MODELS)),--default-model iris)
 TOOLS = $(CARGO_TARGET_DIR)/tools
 WITH_TOOLS = PATH="$(abspath $(TOOLS))/bin:$$PATH"
 # Cheap checks first; later stages reuse what earlier ones built.
-CI_STAGES ?= lint docs manifests prometheus-test workflows-lint test peers deny bench-compile
+CI_STAGES ?= lint docs manifests prometheus-test workflows-lint test peers deny bench-compile fuzz-compile
 
 .DEFAULT_GOAL := help
 .PHONY: help run test clients fetch build install fmt fmt-check lint docs deny bench bench-compile peers ci clean
@@ -81,6 +82,29 @@ endurance: fetch ## What the daemon must endure: a crowd of 100,000 requests, la
 bench-compile: ## Compile the benchmarks
 	$(CARGO) bench --no-run --locked
 	@echo "bench-compile: the benchmarks compile"
+
+# What is fuzzed, each for how many seconds.
+FUZZ_TARGETS ?= grpc_decode mlflow_decode native_decode oip_decode tfs_decode
+FUZZ_SECONDS ?= 660
+.PHONY: fuzz fuzz-compile
+
+# The variable lets the stable compiler take the options of a nightly one, which sanitizers are.
+fuzz: export RUSTC_BOOTSTRAP = 1
+fuzz: ## Fuzz what reads bodies, one decoder after the other (FUZZ_TARGETS="oip_decode", FUZZ_SECONDS=60)
+	@$(WITH_TOOLS); \
+	if [ "$$(cargo-fuzz --version 2>/dev/null)" != "cargo-fuzz $(CARGO_FUZZ_VERSION)" ]; then \
+		$(CARGO) install --locked --version $(CARGO_FUZZ_VERSION) --root $(TOOLS) cargo-fuzz; \
+	fi; \
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target; \
+		cargo-fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=64 || exit 1; \
+	done
+
+fuzz-compile: ## Check the fuzz targets: formatting, Clippy; without the sanitizers
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml -- --check
+	$(CARGO) clippy --manifest-path fuzz/Cargo.toml --target-dir $(CARGO_TARGET_DIR) --locked -- -D warnings
+	@echo "fuzz-compile: the fuzz targets compile"
 
 peers: ## Try the daemon against promtool and a real browser
 	@PYTHON="$(PYTHON)" CARGO="$(CARGO)" sh tests/peers/run.sh

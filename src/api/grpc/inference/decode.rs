@@ -26,13 +26,13 @@ const SHARED_MEMORY: &str = "shared_memory_";
 
 /// What an answer must know of its request.
 #[derive(Clone, Debug)]
-pub(super) struct Form {
+pub struct Form {
     /// The request's id, which the answer repeats.
-    pub(super) id: String,
+    pub id: String,
     /// The outputs that are wanted.
-    pub(super) outputs: Outputs,
+    pub outputs: Outputs,
     /// The time that the request gives itself.
-    pub(super) timeout: Option<Duration>,
+    pub timeout: Option<Duration>,
 }
 
 type Parameters = HashMap<String, InferParameter>;
@@ -41,7 +41,7 @@ type Parameters = HashMap<String, InferParameter>;
 ///
 /// # Errors
 /// `InvalidArgument` naming the input, the output or the parameter, what was expected and what came.
-pub(super) fn decode(target: Target<'_>, request: ModelInferRequest) -> Result<(InferRequest, Form)> {
+pub fn decode(target: Target<'_>, request: ModelInferRequest) -> Result<(InferRequest, Form)> {
     let timeout = timeout(&request.parameters)?;
     let mut outputs = Outputs::none(target);
     for output in &request.outputs {

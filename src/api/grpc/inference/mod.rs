@@ -1,6 +1,6 @@
 //! `inference.GRPCInferenceService`: the Open Inference Protocol. What it has in common with REST is in `api/oip`.
 
-mod decode;
+pub mod decode;
 mod describe;
 mod infer;
 pub(super) mod service;

@@ -26,7 +26,7 @@ use crate::{
 ///
 /// # Errors
 /// `InvalidArgument` naming the row and the feature, what was expected and what came.
-pub(super) fn decode(schema: &Schema, message: &PredictRequest) -> Result<InferRequest> {
+pub fn decode(schema: &Schema, message: &PredictRequest) -> Result<InferRequest> {
     let rows = match (&schema.rows, &schema.task) {
         (Some(rows), Task::Classification(_) | Task::Regression(_)) => rows,
         (Some(_), Task::Raw) => return Err(not_for_this("the model is neither a classifier nor a regression")),

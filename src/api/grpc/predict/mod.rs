@@ -1,6 +1,6 @@
 //! `onnxd.v1.PredictionService`: rows of features in, predictions out.
 
-mod decode;
+pub mod decode;
 mod element;
 mod encode;
 pub(super) mod service;

@@ -3,7 +3,7 @@
 //! `/health` is MLflow's too, but the native API's answer to it says more, and has the same statuses but for 503 instead of
 //! 404 where nothing serves.
 
-mod csv;
+pub mod csv;
 pub mod decode;
 pub mod encode;
 pub mod invocations;

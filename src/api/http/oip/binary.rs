@@ -16,9 +16,14 @@ pub const INFERENCE_HEADER_CONTENT_LENGTH: HeaderName = HeaderName::from_static(
 
 /// A body, taken apart.
 #[derive(Debug, PartialEq)]
-pub(super) enum Parts {
+pub enum Parts {
     /// JSON, and the bytes of tensors after it.
-    Json { json: Bytes, binary: Bytes },
+    Json {
+        /// The JSON.
+        json: Bytes,
+        /// What comes after it.
+        binary: Bytes,
+    },
     /// One tensor's bytes and nothing else.
     Raw(Bytes),
 }
@@ -27,7 +32,7 @@ pub(super) enum Parts {
 ///
 /// # Errors
 /// `InvalidArgument` where the header is no number, or larger than the body.
-pub(super) fn split(header: Option<&HeaderValue>, mut body: Bytes) -> Result<Parts> {
+pub fn split(header: Option<&HeaderValue>, mut body: Bytes) -> Result<Parts> {
     let Some(header) = header else { return Ok(Parts::Json { json: body, binary: Bytes::new() }) };
     let length = header.to_str().ok().and_then(|text| text.trim().parse().ok());
     match length.filter(|length| *length <= body.len()) {
@@ -61,7 +66,7 @@ pub(super) fn walked_bytes(header: Option<&HeaderValue>, body: &Bytes, strings: 
 ///
 /// # Errors
 /// `InvalidArgument` where the model has several inputs, or the bytes are no tensor of the one it has.
-pub(super) fn read_raw(target: Target<'_>, batched: bool, body: Bytes) -> Result<InferRequest> {
+pub fn read_raw(target: Target<'_>, batched: bool, body: Bytes) -> Result<InferRequest> {
     let [spec] = &target.signature.inputs[..] else {
         return Err(Error::invalid(format!(
             "expected a model with one input for a request of bytes alone, but model {} has {}",
