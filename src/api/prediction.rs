@@ -33,6 +33,19 @@ impl Deadline {
     fn counted_from(self) -> Instant {
         (self.at - self.allowed).into_std()
     }
+
+    /// Says that it has passed.
+    pub fn passed(&self) -> Error {
+        Error::new(ErrorKind::DeadlineExceeded, format!("there was no answer within {:?}", self.allowed))
+    }
+
+    /// Says it in the same words where whoever ran the request was the first to notice.
+    fn worded(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::DeadlineExceeded => self.passed(),
+            _ => error,
+        }
+    }
 }
 
 /// What a protocol does of a prediction: the decoder and the encoder. The rest is [`predict`]'s.
@@ -117,14 +130,17 @@ async fn answer<P: Protocol, R: Future<Output = Result<P::Body>>>(
     };
     let (request, form) = decoded?;
     model.metrics.decode.observe(started.elapsed().as_secs_f64());
-    let until = record.deadline.at;
-    let response = match protocol.timeout(&form) {
-        None => service.infer(model, request, Some(until.into_std())).await?,
-        Some(allowed) => {
-            let at = TokioInstant::from_std(started).checked_add(allowed).unwrap_or(until);
-            // Rare: in a box, so that the others' futures stay small.
-            Box::pin(infer_within(service, model, request, Deadline { at: at.min(until), allowed })).await?
+    let deadline = record.deadline;
+    let asked = protocol.timeout(&form).and_then(|allowed| {
+        let at = TokioInstant::from_std(started).checked_add(allowed).filter(|at| *at < deadline.at)?;
+        Some(Deadline { at, allowed })
+    });
+    let response = match asked {
+        None => {
+            service.infer(model, request, Some(deadline.at.into_std())).await.map_err(|error| deadline.worded(error))?
         }
+        // Rare: in a box, so that the others' futures stay small.
+        Some(deadline) => Box::pin(infer_within(service, model, request, deadline)).await?,
     };
     let rows = response.outputs.first().and_then(|output| output.shape().first().copied()).unwrap_or(1);
     let started = Instant::now();
@@ -151,10 +167,10 @@ async fn infer_within(
     deadline: Deadline,
 ) -> Result<InferResponse> {
     let infer = service.infer(model, request, Some(deadline.at.into_std()));
-    tokio::time::timeout_at(deadline.at, infer).await.unwrap_or_else(|_elapsed| {
-        let message = format!("there was no answer within {:?}, as the request asked", deadline.allowed);
-        Err(Error::new(ErrorKind::DeadlineExceeded, message))
-    })
+    match tokio::time::timeout_at(deadline.at, infer).await {
+        Ok(answered) => answered.map_err(|error| deadline.worded(error)),
+        Err(_elapsed) => Err(deadline.passed()),
+    }
 }
 
 /// Counts one prediction request, also when its future is dropped before it ends.

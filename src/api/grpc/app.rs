@@ -155,22 +155,24 @@ impl GrpcApp {
         };
         let allowed = asked.map_or(self.request_timeout, |asked| asked.min(self.request_timeout));
         let now = Instant::now();
-        let caller = Caller::new(Deadline { at: now + allowed, allowed }, closing.clone());
+        let deadline = Deadline { at: now + allowed, allowed };
+        let caller = Caller::new(deadline, closing.clone());
         call.watch(&caller);
         request.extensions_mut().insert(caller);
         compress_like_the_request(request.headers_mut());
         // A stream goes on for as long as its client wants; only each of its requests has the usual time.
         let closing = (!ENDING_BY_THEMSELVES.contains(&&*method.path)).then_some(closing);
-        let end = method.is_stream.then(|| end_of_stream(asked.map(|asked| (now + asked, asked)), closing));
+        let asked = asked.map(|allowed| Deadline { at: now + allowed, allowed });
+        let end = method.is_stream.then(|| end_of_stream(asked, closing));
         let span = match access_log::is_on() {
             true => tracing::info_span!("request", request_id = %call.id()),
             false => Span::none(),
         };
         let answer = AssertUnwindSafe(self.routes.clone().oneshot(request)).catch_unwind().instrument(span);
-        let response = match timeout_at(now + allowed, answer).await {
+        let response = match timeout_at(deadline.at, answer).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Err(panic)) => Status::from(of_panic(&*panic)).into_http(),
-            Err(_elapsed) => Status::from(too_late(allowed)).into_http(),
+            Err(_elapsed) => Status::from(deadline.passed()).into_http(),
         };
         (response, end)
     }
@@ -211,12 +213,12 @@ fn compress_like_the_request(headers: &mut HeaderMap) {
 }
 
 /// Resolves when a stream must end that its service would not.
-fn end_of_stream(deadline: Option<(Instant, Duration)>, closing: Option<Closing>) -> End {
+fn end_of_stream(deadline: Option<Deadline>, closing: Option<Closing>) -> End {
     let at_deadline = async move {
         match deadline {
-            Some((at, allowed)) => {
-                sleep_until(at).await;
-                too_late(allowed)
+            Some(deadline) => {
+                sleep_until(deadline.at).await;
+                deadline.passed()
             }
             None => pending().await,
         }
@@ -247,8 +249,4 @@ pub(super) fn stopping() -> Error {
 fn no_such_method(path: &str) -> Status {
     let message = format!("there is no method {path:?}; server reflection lists those that there are");
     Error::new(ErrorKind::Unimplemented, message).into()
-}
-
-pub(super) fn too_late(allowed: Duration) -> Error {
-    Error::new(ErrorKind::DeadlineExceeded, format!("there was no answer within {allowed:?}"))
 }

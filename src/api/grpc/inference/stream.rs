@@ -10,7 +10,7 @@ use crate::{
     api::{
         error::{of_panic, told},
         grpc::{
-            app::{Closing, stopping, too_late},
+            app::{Closing, stopping},
             call::Caller,
             inference::infer::infer,
             proto::inference::{
@@ -78,7 +78,7 @@ async fn answer(service: &InferenceService, caller: &Caller, request: ModelInfer
     let outcome = match timeout_at(deadline.at, outcome).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => Err(of_panic(&*panic)),
-        Err(_elapsed) => Err(too_late(allowed)),
+        Err(_elapsed) => Err(deadline.passed()),
     };
     let (mut response, error_message) = match outcome {
         Ok(response) => (response, String::new()),

@@ -123,12 +123,14 @@ impl<F: Future<Output = Result<Response, E>>, E> Future for InTime<F> {
                     return Poll::Ready(answer);
                 }
                 ready!(shared.timer.poll_until(deadline.at, context));
-                let allowed = deadline.allowed;
-                let (kind, what) = match shared.activity.has_body() {
-                    true => (ErrorKind::DeadlineExceeded, "there was no answer"),
-                    false => (ErrorKind::RequestTimeout, "the request body did not arrive"),
+                let error = match shared.activity.has_body() {
+                    true => deadline.passed(),
+                    false => {
+                        let message = format!("the request body did not arrive within {:?}", deadline.allowed);
+                        Error::new(ErrorKind::RequestTimeout, message)
+                    }
                 };
-                Error::new(kind, format!("{what} within {allowed:?}")).into()
+                error.into()
             }
             InTimeProjection::Refused { error } => {
                 error.take().unwrap_or_else(|| Error::internal("polled again").into())
