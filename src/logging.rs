@@ -90,10 +90,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{Arc, Mutex, mpsc},
-        time::{Duration, Instant},
-    };
+    use std::sync::{Arc, Mutex, mpsc};
 
     use super::*;
     use crate::config::ServerConfig;
@@ -220,13 +217,12 @@ mod tests {
     fn a_stalled_stderr_costs_lines_and_no_time() {
         let (release, stalled) = mpsc::sync_channel(0);
         let (mut writer, guard) = buffered(Stalled(stalled), 4);
-        let started = Instant::now();
         // Larger than the write buffer, so that the first line stalls the thread.
         let line = vec![b'x'; 128 << 10];
+        // Nothing is released before all is written: a write that waited would wait for ever.
         for _ in 0..10 {
             writer.write_all(&line).expect("a lossy write succeeds");
         }
-        assert!(started.elapsed() < Duration::from_secs(5));
         // Four wait in the buffer, and one at most is with the thread.
         let dropped = guard.dropped_lines().dropped_lines();
         assert!((5..=6).contains(&dropped), "{dropped}");

@@ -7,8 +7,12 @@ use crate::config::{
     environment::variable,
 };
 
+/// How long a server waits for anything: longer than any test. A limit in time that a busy machine can reach would make
+/// tests fail that are not about it.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 impl ServerConfig {
-    /// Makes a config for tests: free ports of 127.0.0.1, short limits, no access log.
+    /// Makes a config for tests: free ports of 127.0.0.1, small sizes, no access log, and all the time in the world.
     ///
     /// Of the environment only `ORT_DYLIB_PATH` is read.
     pub fn for_testing(model_path: impl Into<PathBuf>) -> Self {
@@ -25,14 +29,14 @@ impl ServerConfig {
             },
             limits: LimitSettings {
                 max_body_bytes: 4 << 20,
-                request_timeout: Duration::from_secs(5),
+                request_timeout: PATIENCE,
                 max_rows: 10_000,
                 max_in_flight: 4096,
                 inline_budget: Duration::from_micros(500),
-                keep_alive: Duration::from_secs(5),
+                keep_alive: PATIENCE,
                 max_connections: 256,
                 drain_delay: Duration::ZERO,
-                shutdown_grace: Duration::from_secs(5),
+                shutdown_grace: PATIENCE,
             },
             log: LogSettings {
                 level: LogFilter::default(),

@@ -158,8 +158,8 @@ async fn open_loop_counts_the_requests_that_a_stalled_server_kept_from_being_sen
     let run = &report(&[&[url.as_str()], &run[..]].concat(), 1).await["runs"][0];
     assert_eq!((&run["requests"], &run["answered"]), (&json!(10), &json!(0)), "{run}");
     assert_eq!((&run["errors"][0]["code"], &run["errors"][0]["count"]), (&json!("timeout"), &json!(10)), "{run}");
-    // The first has used up everybody's time.
-    assert_eq!(fake.runs(), 1);
+    // The first has used up everybody's time, perhaps before it came to be run.
+    assert!(fake.runs() <= 1, "{} were sent", fake.runs());
 }
 
 #[tokio::test]
@@ -228,11 +228,12 @@ async fn lost_connections_are_counted_and_made_anew() {
 #[tokio::test]
 async fn a_connection_that_the_server_closed_between_requests_is_no_error() {
     let server = TestServer::start_with(models("iris"), |config| {
-        config.limits.keep_alive = Duration::from_millis(50);
+        config.limits.keep_alive = Duration::from_millis(500);
     })
     .await;
-    let run = &report(&[&server.url(""), "--rate", "8", "-n", "4", "-c", "1"], 0).await["runs"][0];
-    assert_eq!((&run["answered"], &run["errors"]), (&json!(4), &json!([])));
+    // A second between two: long after the server has closed, and long before for the first of a connection.
+    let run = &report(&[&server.url(""), "--rate", "1", "-n", "2", "-c", "1"], 0).await["runs"][0];
+    assert_eq!((&run["answered"], &run["errors"]), (&json!(2), &json!([])));
 }
 
 #[tokio::test]

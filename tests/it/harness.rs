@@ -22,7 +22,7 @@ use crate::connection::Connection;
 use crate::fake_engine::FAKE_VERSION;
 
 /// No test waits longer than this for anything.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 static RUNTIME: LazyLock<Arc<OrtEngine>> = LazyLock::new(|| {
     let engine = OrtEngine::new(&RuntimeSettings::default().library_candidates());
@@ -207,7 +207,7 @@ pub async fn error_text(response: Response, status: u16) -> String {
 
 /// Waits, but not for ever.
 pub async fn within_patience<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it happens within half a minute")
+    tokio::time::timeout(PATIENCE, future).await.expect("it happens within a minute")
 }
 
 /// Asks again and again until the answer is yes; for what only the server can know, such as a gauge.

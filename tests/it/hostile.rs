@@ -170,8 +170,8 @@ async fn bytes_that_are_not_http_harm_nobody() {
     let server = TestServer::serving("iris").await;
     for (bytes, status) in [
         (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], Some(400)),
-        // A client that begins with HTTP/2 understands no other answer than the end.
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", None),
+        // A client that begins with HTTP/2 understands no answer of HTTP/1.
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET / HTTP/1.1\r\n\r\n", None),
         (b"hello\r\n\r\n", Some(400)),
         (b"\0\0\0\0\r\n\r\n", Some(400)),
         (b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n", Some(400)),

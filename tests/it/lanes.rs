@@ -55,7 +55,7 @@ fn iris() -> Vec<u8> {
 
 #[tokio::test]
 async fn small_model_takes_the_inline_lane_by_itself() {
-    let plan = plan_of(iris(), "", Duration::from_millis(50)).await;
+    let plan = plan_of(iris(), "", Duration::from_secs(1)).await;
     assert_eq!(plan.lane.kind, LaneKind::Inline);
     assert!(plan.lane_reason.starts_with("a run of one row takes"), "{}", plan.lane_reason);
     assert!(plan.lane.batched && plan.batching_reason.starts_with("two rows give what they give alone"));

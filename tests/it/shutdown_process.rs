@@ -209,7 +209,7 @@ async fn run_that_outlasts_the_grace_time_is_cut_off_with_exit_code_1() {
 
 #[tokio::test]
 async fn run_that_nobody_waits_for_does_not_keep_it_from_stopping() {
-    let (serving, _folder) = counting_process(&["--request-timeout", "100ms", "--shutdown-grace", "1s"]).await;
+    let (serving, _folder) = counting_process(&["--request-timeout", "100ms"]).await;
     assert_eq!(serving.post("/predict", YEARS).await.status(), 504);
     let ended = serving.stop().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

@@ -6,7 +6,7 @@ from playwright.sync_api import expect, sync_playwright
 
 OPERATION_PATH = "/models/iris/predict"
 EXPECTED_CLASS = "setosa"
-WAIT_MILLISECONDS = 20_000
+WAIT_MILLISECONDS = 60_000
 # The page is our own and on loopback; the browser shall ask nothing of anyone else.
 BROWSER_ARGUMENTS = [
     "--no-sandbox",

@@ -19,7 +19,7 @@ def check(url):
         status = call(url + path, body)
         assert status == expected_status, "{} with {}: {}, expected {}".format(path, body, status, expected_status)
 
-    with urllib.request.urlopen(url + "/metrics", timeout=10) as response:
+    with urllib.request.urlopen(url + "/metrics", timeout=30) as response:
         text = response.read()
     assert b"model_predictions_total{" in text, "the traffic left no trace in /metrics"
     lint = subprocess.run(
@@ -36,7 +36,7 @@ def check(url):
 def call(url, body):
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data=data), timeout=10) as response:
+        with urllib.request.urlopen(urllib.request.Request(url, data=data), timeout=30) as response:
             return response.status
     except urllib.error.HTTPError as error:
         error.close()

@@ -7,7 +7,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 
 def check(url):
-    with urllib.request.urlopen(url + "/openapi.json", timeout=10) as response:
+    with urllib.request.urlopen(url + "/openapi.json", timeout=30) as response:
         content_type = response.headers.get("content-type")
         document = json.load(response)
     assert content_type == "application/json", content_type

@@ -26,7 +26,7 @@ def test_every_operation(daemon, tmp_path):
     # Triton answers 503 where models are not loaded on demand, as the clients of it expect; the tests of tritonclient hold that.
     command += ["--exclude-path-regex", "^/v2/repository/models/[^/]+/(un)?load$"]
     # A client may ask for an answer within a millisecond, and 504 is the right answer then.
-    command += ["--header", "x-request-timeout-ms: 30000", "--no-color"]
+    command += ["--header", "x-request-timeout-ms: 30000", "--request-timeout", "60", "--no-color"]
     hooks = {"SCHEMATHESIS_HOOKS": "tokens", "PYTHONPATH": str(HERE)}
     done = subprocess.run(
         command, env={**os.environ, **hooks}, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_SECONDS
