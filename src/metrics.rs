@@ -2,6 +2,7 @@
 //!
 //! Base units; a histogram counts too, so no counter doubles it. Label values come from loaded models and fixed sets.
 
+pub mod methods;
 pub mod routes;
 pub mod saturation;
 pub mod statistics;
@@ -21,6 +22,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 use crate::{
     error::{Error, Result},
     metrics::{
+        methods::MethodMetrics,
         routes::RouteMetrics,
         saturation::Saturation,
         statistics::{Statistics, Total},
@@ -239,10 +241,9 @@ impl Metrics {
         RouteMetrics::new(path, self.http_requests.clone(), self.http_duration.clone())
     }
 
-    /// Counts a gRPC call. `service` and `method` are among those that are served, or a word for all others.
-    pub fn count_grpc(&self, service: &str, method: &str, code: &str, duration: Duration) {
-        self.grpc.requests.with_label_values(&[service, method, code]).inc();
-        self.grpc.duration.with_label_values(&[service, method]).observe(duration.as_secs_f64());
+    /// Makes the counters of a gRPC method. `service` and `method` are those of one that is served, or a word for all others.
+    pub fn method(&self, service: &str, method: &str) -> MethodMetrics {
+        MethodMetrics::new(service, method, self.grpc.requests.clone(), self.grpc.duration.clone())
     }
 
     /// Takes the log's own count of lost lines, which is read at each scrape.

@@ -63,7 +63,6 @@ pub type Closing = watch::Receiver<()>;
 pub struct GrpcApp {
     routes: Router,
     methods: Arc<Methods>,
-    service: Arc<InferenceService>,
     request_timeout: Duration,
     max_body_bytes: usize,
 }
@@ -95,7 +94,7 @@ impl GrpcApp {
         let descriptors = [proto::DESCRIPTORS, health_pb::FILE_DESCRIPTOR_SET];
         let of_reflection =
             [tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET];
-        let methods = Arc::new(Methods::of(&[&descriptors[..], &of_reflection[..]].concat())?);
+        let methods = Arc::new(Methods::of(&[&descriptors[..], &of_reflection[..]].concat(), service.metrics())?);
         // It spawns a task a stream, which ends with its stream.
         let reflection = || {
             let register = tonic_reflection::server::Builder::register_encoded_file_descriptor_set;
@@ -114,7 +113,6 @@ impl GrpcApp {
         Ok(Self {
             routes: routes.prepare().into_axum_router(),
             methods,
-            service: Arc::clone(service),
             request_timeout: config.limits.request_timeout,
             max_body_bytes: config.limits.max_body_bytes,
         })
@@ -127,10 +125,10 @@ impl GrpcApp {
             return (StatusCode::UNSUPPORTED_MEDIA_TYPE, expected).into_response();
         }
         let id = RequestId::of(request.headers());
-        let method = self.methods.find(request.uri().path()).cloned();
-        let mut call = Call::new(self.service.metrics(), method.clone(), id.clone());
+        let method = self.methods.find(request.uri().path());
+        let mut call = Call::new(Arc::clone(method.unwrap_or(self.methods.none())), id.clone());
         let (mut response, end) = match method {
-            Some(method) => self.dispatch(request, &method, &mut call, closing).await,
+            Some(method) => self.dispatch(request, method, &mut call, closing).await,
             None => (no_such_method(request.uri().path()).into_http(), None),
         };
         self.correct(&mut response, &call);

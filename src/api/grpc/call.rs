@@ -10,12 +10,11 @@ use tonic::Code;
 use crate::{
     api::{
         grpc::{app::Closing, methods::Method},
-        http::{layers::access_log, request_id::RequestId, routes::NO_ROUTE},
+        http::{layers::access_log, request_id::RequestId},
         prediction::Deadline,
     },
     error::{Error, Result},
     logging::ACCESS_TARGET as TARGET,
-    metrics::Metrics,
     serving::served_model::ServedModel,
 };
 
@@ -52,8 +51,7 @@ impl Caller {
 /// A call that is counted and logged when this is dropped; until it has a code, its client counts as gone.
 #[derive(Debug)]
 pub(super) struct Call {
-    metrics: Arc<Metrics>,
-    method: Option<Arc<Method>>,
+    method: Arc<Method>,
     started: Instant,
     id: RequestId,
     answered_by: Option<Arc<OnceLock<Arc<ServedModel>>>>,
@@ -61,9 +59,8 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(metrics: &Arc<Metrics>, method: Option<Arc<Method>>, id: RequestId) -> Self {
-        let (metrics, started) = (Arc::clone(metrics), Instant::now());
-        Self { metrics, method, started, id, answered_by: None, code: Code::Cancelled }
+    pub(super) fn new(method: Arc<Method>, id: RequestId) -> Self {
+        Self { method, started: Instant::now(), id, answered_by: None, code: Code::Cancelled }
     }
 
     /// Remembers where the handler leaves word of the model.
@@ -81,7 +78,8 @@ impl Call {
         &self.id
     }
 
-    fn log(&self, path: &str, code: &str) {
+    fn log(&self, code: &str) {
+        let path = &*self.method.path;
         let id = tracing::field::display(&self.id);
         let duration_ms = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         match self.answered_by.as_ref().and_then(|slot| slot.get()) {
@@ -102,13 +100,9 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let code = code_name(self.code);
-        let (service, name, path) = match &self.method {
-            Some(method) => (&*method.service, &*method.name, &*method.path),
-            None => (NO_ROUTE, NO_ROUTE, NO_ROUTE),
-        };
-        self.metrics.count_grpc(service, name, code, self.started.elapsed());
+        self.method.metrics.count(code, self.started.elapsed());
         if access_log::is_on() {
-            self.log(path, code);
+            self.log(code);
         }
     }
 }

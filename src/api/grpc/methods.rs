@@ -5,32 +5,39 @@ use std::{collections::HashMap, sync::Arc};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
-use crate::error::{Error, Result};
+use crate::{
+    api::http::routes::NO_ROUTE,
+    error::{Error, Result},
+    metrics::{Metrics, methods::MethodMetrics},
+};
 
 /// One method.
 #[derive(Debug)]
 pub(super) struct Method {
     /// The service's full name.
     pub(super) service: String,
-    /// The method's name.
-    pub(super) name: String,
     /// The path of a request for it.
     pub(super) path: String,
     /// Whether an answer is a stream.
     pub(super) is_stream: bool,
+    /// What is counted of it.
+    pub(super) metrics: MethodMetrics,
 }
 
 /// The methods by their path; names of clients' own never become labels.
 #[derive(Debug)]
-pub(super) struct Methods(HashMap<String, Arc<Method>>);
+pub(super) struct Methods {
+    by_path: HashMap<String, Arc<Method>>,
+    none: Arc<Method>,
+}
 
 impl Methods {
     /// Reads encoded descriptor sets.
     ///
     /// # Errors
     /// `Internal` where one is not well-formed.
-    pub(super) fn of(descriptors: &[&[u8]]) -> Result<Self> {
-        let mut methods = HashMap::new();
+    pub(super) fn of(descriptors: &[&[u8]], metrics: &Metrics) -> Result<Self> {
+        let mut by_path = HashMap::new();
         for encoded in descriptors {
             let files = FileDescriptorSet::decode(*encoded).map_err(Error::internal)?;
             for file in files.file {
@@ -40,25 +47,36 @@ impl Methods {
                         let path = format!("/{service_name}/{}", method.name());
                         let method = Method {
                             service: service_name.clone(),
-                            name: method.name().to_owned(),
                             path: path.clone(),
                             is_stream: method.server_streaming(),
+                            metrics: metrics.method(&service_name, method.name()),
                         };
-                        methods.insert(path, Arc::new(method));
+                        by_path.insert(path, Arc::new(method));
                     }
                 }
             }
         }
-        Ok(Self(methods))
+        let none = Method {
+            service: NO_ROUTE.to_owned(),
+            path: NO_ROUTE.to_owned(),
+            is_stream: false,
+            metrics: metrics.method(NO_ROUTE, NO_ROUTE),
+        };
+        Ok(Self { by_path, none: Arc::new(none) })
     }
 
     /// Finds a method by the path of a request.
     pub(super) fn find(&self, path: &str) -> Option<&Arc<Method>> {
-        self.0.get(path)
+        self.by_path.get(path)
+    }
+
+    /// Returns what stands for all methods that there are not.
+    pub(super) fn none(&self) -> &Arc<Method> {
+        &self.none
     }
 
     /// Tells whether there is a service of this name.
     pub(super) fn has_service(&self, name: &str) -> bool {
-        self.0.values().any(|method| method.service == name)
+        self.by_path.values().any(|method| method.service == name)
     }
 }
