@@ -3,7 +3,7 @@
 use crate::{
     cli::{
         doctor::{
-            facts::{CpuFacts, Facts, MemoryFacts},
+            facts::{CpuFacts, Facts, HttpFacts, MemoryFacts},
             models::ModelsFacts,
         },
         page::size,
@@ -22,15 +22,23 @@ pub(super) fn warnings(facts: &Facts) -> Vec<String> {
     warnings.extend(too_many_model_threads(&facts.models, facts.cpus.usable));
     warnings.extend(too_few_open_files(facts));
     warnings.extend(too_little_memory(&facts.models, facts.memory_limit.as_ref()));
-    if facts.http.is_port_taken {
-        let port = facts.http.port;
-        warnings
-            .push(format!("port {port} is taken, maybe by an onnxd that runs already: stop it, or set --port or PORT"));
-    }
+    warnings.extend(taken_ports(&facts.http));
     let unknown =
         |name| format!("the environment variable {name} is set, but onnxd has no such setting: see onnxd --help");
     warnings.extend(facts.unknown_variables.iter().map(unknown));
     warnings
+}
+
+fn taken_ports(http: &HttpFacts) -> Vec<String> {
+    let ports = [
+        (http.is_port_taken, Some(http.port), "--port or PORT"),
+        (http.is_grpc_port_taken, http.grpc_port, "--grpc-port or ONNXD_GRPC_PORT"),
+    ];
+    let warning = |port, settings| {
+        format!("port {port} is taken, maybe by an onnxd that runs already: stop it, or set {settings}")
+    };
+    let taken = ports.into_iter().filter(|(is_taken, ..)| *is_taken);
+    taken.filter_map(|(_, port, settings)| Some(warning(port?, settings))).collect()
 }
 
 fn fractional_quota(cpus: &CpuFacts) -> Option<String> {
@@ -97,7 +105,7 @@ fn too_little_memory(models: &ModelsFacts, limit: Option<&MemoryFacts>) -> Optio
 mod tests {
     use super::*;
     use crate::cli::doctor::{
-        facts::{HttpFacts, QuotaFacts, ServerLimits},
+        facts::{QuotaFacts, ServerLimits},
         models::ModelFacts,
     };
 
@@ -144,6 +152,11 @@ mod tests {
         assert_warns(|facts| facts.http.threads = 5, "--http-threads 5 is more than the 4");
         assert_warns(|facts| facts.limits.max_connections = 1001, "raise that to 1065 or more");
         assert_warns(|facts| facts.http.is_port_taken = true, "port 0 is taken");
+        let taken = |facts: &mut Facts| {
+            facts.http =
+                HttpFacts { grpc_port: Some(8001), is_grpc_port_taken: true, threads: 4, ..HttpFacts::default() }
+        };
+        assert_warns(taken, "port 8001 is taken, maybe by an onnxd that runs already: stop it, or set --grpc-port");
         assert_warns(|facts| facts.unknown_variables = vec!["ONNXD_PROT".to_owned()], "ONNXD_PROT is set");
         let tight = MemoryFacts { bytes: 4999, source: String::new() };
         assert_warns(|facts| facts.memory_limit = Some(tight), "take 4.9 KiB in memory");

@@ -63,12 +63,15 @@ pub(super) struct MemoryFacts {
     pub(super) source: String,
 }
 
-/// Where HTTP would be served, on how many threads.
+/// Where HTTP and gRPC would be served, on how many threads.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct HttpFacts {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) is_port_taken: bool,
+    /// The port of gRPC alone, if it has one.
+    pub(super) grpc_port: Option<u16>,
+    pub(super) is_grpc_port_taken: bool,
     pub(super) threads: usize,
 }
 
@@ -137,15 +140,31 @@ fn online_cpus(stat: &str) -> usize {
 
 fn http_facts(settings: &HttpSettings, usable: usize, problems: &mut Vec<String>) -> HttpFacts {
     let (host, port) = settings.address();
-    let bound = TcpListener::bind((host, port));
-    let is_port_taken = matches!(&bound, Err(error) if error.kind() == io::ErrorKind::AddrInUse);
-    match bound {
-        Err(error) if !is_port_taken => {
-            problems.push(format!("cannot listen on {host}:{port}: {error}"));
-        }
-        _ => {}
+    // Held while the next is tried, for they may be the same.
+    let http = TcpListener::bind((host, port));
+    let grpc = settings.grpc_address().map(TcpListener::bind);
+    HttpFacts {
+        host: host.to_owned(),
+        port,
+        is_port_taken: is_taken(&http, (host, port), problems),
+        grpc_port: settings.grpc_address().map(|(_, port)| port),
+        is_grpc_port_taken: grpc
+            .zip(settings.grpc_address())
+            .is_some_and(|(bound, address)| is_taken(&bound, address, problems)),
+        threads: settings.threads.unwrap_or(usable),
     }
-    HttpFacts { host: host.to_owned(), port, is_port_taken, threads: settings.threads.unwrap_or(usable) }
+}
+
+/// Tells whether somebody else listens there; whatever else keeps us from it is a problem.
+fn is_taken(bound: &io::Result<TcpListener>, (host, port): (&str, u16), problems: &mut Vec<String>) -> bool {
+    match bound {
+        Ok(_) => false,
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => true,
+        Err(error) => {
+            problems.push(format!("cannot listen on {host}:{port}: {error}"));
+            false
+        }
+    }
 }
 
 fn server_limits(limits: &LimitSettings) -> ServerLimits {
@@ -176,6 +195,7 @@ fn locale_installed() -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::GrpcPort;
 
     #[test]
     fn what_the_kernel_writes_is_read() {
@@ -190,10 +210,16 @@ mod tests {
     #[test]
     fn a_taken_port_is_seen() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut settings = ServerConfig::for_testing("models").http;
-        settings.port = taken.local_addr().unwrap().port();
+        let (port, free) = (taken.local_addr().unwrap().port(), ServerConfig::for_testing("models").http);
         let mut problems = Vec::new();
-        assert!(http_facts(&settings, 3, &mut problems).is_port_taken);
+        let mut look = |settings| {
+            let facts = http_facts(&settings, 3, &mut problems);
+            (facts.is_port_taken, facts.is_grpc_port_taken)
+        };
+        assert_eq!(look(free.clone()), (false, false));
+        assert_eq!(look(HttpSettings { port, ..free.clone() }), (true, false));
+        assert_eq!(look(HttpSettings { grpc_port: GrpcPort(Some(port)), ..free.clone() }), (false, true));
+        assert_eq!(look(HttpSettings { grpc_port: GrpcPort(None), ..free }), (false, false));
         assert!(problems.is_empty());
     }
 }

@@ -69,6 +69,10 @@ fn add_server(page: &mut Page, facts: &Facts) {
         false => facts.http.host.clone(),
     };
     page.entry("address", &format!("http://{host}:{}", facts.http.port));
+    match facts.http.grpc_port {
+        Some(port) => page.entry("gRPC", &format!("{host}:{port}, and on the port of HTTP")),
+        None => page.entry("gRPC", "on the port of HTTP"),
+    }
     page.entry("body", &format!("up to {}", size(limits.max_body_bytes as u64)));
     let timeouts = format!(
         "{} s for a request, {} s for its head or idle",
