@@ -28,6 +28,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The deadline passed before an answer was ready.
     DeadlineExceeded,
+    /// What could be served, but is not on this server, and will not be.
+    NotEnabled,
     /// A part of a protocol that onnxd does not have.
     Unimplemented,
     /// Our fault; the message says nothing of the inside.
@@ -61,6 +63,11 @@ impl Error {
     /// Makes the error of a model or server that does not serve now, with the reason.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unavailable, message)
+    }
+
+    /// Makes the error of what this server does not do, with the reason.
+    pub fn not_enabled(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotEnabled, message)
     }
 
     /// Makes an internal error: `cause` goes to the log, the client reads only "internal error".

@@ -47,6 +47,8 @@ pub fn rendering(kind: ErrorKind) -> Rendering {
         }
         ErrorKind::Overloaded => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, "overloaded", true),
         ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, "unavailable", true),
+        // The status that Triton's clients know; trying again does not help.
+        ErrorKind::NotEnabled => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, "unavailable", false),
         ErrorKind::DeadlineExceeded => {
             (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded, "deadline_exceeded", false)
         }

@@ -38,7 +38,7 @@ pub fn list(registry: &ModelRegistry, only_ready: bool) -> Vec<IndexEntry> {
 
 /// Makes the answer to a request to load or unload a model: what is served is decided when the server starts.
 pub fn control_is_off() -> Error {
-    Error::unavailable(
+    Error::not_enabled(
         "explicit model load / unload is not enabled: the models are those that were there when the server started",
     )
 }

@@ -16,7 +16,7 @@ use crate::{
         openapi::{
             open_inference_schemas::{INFER_REQUEST, INFER_RESPONSE, add_schemas},
             operations::{flag, list_of, object, text},
-            parts::{JSON, PREDICTION_ERRORS, error_reference, json_response, response, timeout_reference},
+            parts::{JSON, PREDICTION_ERRORS, error_reference, json_response, own_error, response, timeout_reference},
         },
     },
     error::ErrorKind,
@@ -177,12 +177,14 @@ fn index() -> PathItem {
 }
 
 fn control(id: &str, summary: &str, names: &[&str]) -> PathItem {
+    let (status, not_enabled) = own_error(ErrorKind::NotEnabled);
     let operation = OperationBuilder::new()
         .tag(TAG)
         .operation_id(Some(id))
         .summary(Some(summary))
-        .parameter(parameter("model", names));
-    PathItem::new(HttpMethod::Post, with_errors(operation, &[ErrorKind::Unavailable, ErrorKind::Internal]))
+        .parameter(parameter("model", names))
+        .response(status, not_enabled);
+    PathItem::new(HttpMethod::Post, with_errors(operation, &[ErrorKind::Internal]))
 }
 
 /// Returns a request of zeros, dynamic dimensions being 1; none where that would be too large to look at.

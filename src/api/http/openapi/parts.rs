@@ -11,7 +11,7 @@ use utoipa::openapi::{
 
 use crate::{
     api::{
-        error::{code_of_status, rendering},
+        error::{Rendering, code_of_status, rendering},
         http::{call::X_REQUEST_TIMEOUT_MS, request_id::X_REQUEST_ID},
     },
     error::ErrorKind,
@@ -85,6 +85,12 @@ pub(super) fn error_reference(kind: ErrorKind) -> (String, Ref) {
     (rendering(kind).status.as_str().to_owned(), Ref::from_response_name(rendering(kind).code))
 }
 
+/// Makes the response of an error that is no component, because another of its code is.
+pub(super) fn own_error(kind: ErrorKind) -> (String, Response) {
+    let Rendering { status, code, retry, .. } = rendering(kind);
+    (status.as_str().to_owned(), error_response(describe(kind), code, retry))
+}
+
 /// Refers to the parameter for the header that shortens the deadline.
 pub(super) fn timeout_reference() -> Ref {
     Ref::new(format!("#/components/parameters/{TIMEOUT}"))
@@ -113,6 +119,7 @@ fn describe(kind: ErrorKind) -> &'static str {
         ErrorKind::Unavailable => {
             "The model is loading or has failed, or the server is about to stop; the message says which."
         }
+        ErrorKind::NotEnabled => "This server does not do that.",
         ErrorKind::DeadlineExceeded => "No answer was ready before the deadline.",
         ErrorKind::UnsupportedMediaType => "The content-type or the content-encoding is none that is known here.",
         ErrorKind::Unimplemented => "The protocol has this, but onnxd does not.",
