@@ -1,5 +1,7 @@
 //! Connections of HTTP/2, which carry gRPC, and on the HTTP port everything else too.
 
+mod stall;
+
 use std::{
     convert::Infallible,
     future::pending,
@@ -17,9 +19,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::sleep};
 use tower::ServiceExt as _;
 
-use crate::api::{
-    grpc::app::{GrpcApp, is_grpc},
-    http::{connection::Activity, layers::deadline::ConnectionTimer, router::Http, stall::StallGuard},
+use crate::{
+    api::{
+        grpc::app::{GrpcApp, is_grpc},
+        http::{connection::Activity, layers::deadline::ConnectionTimer, router::Http, stall::StallGuard},
+    },
+    server::http2::stall::{ending_when_stalled, in_pieces},
 };
 
 /// The most requests of one connection at a time.
@@ -45,7 +50,8 @@ impl Http2 {
     pub(super) async fn serve(self, stream: TcpStream, mut close_idle: watch::Receiver<()>) {
         // A small answer must not wait for the acknowledgement of the one before it.
         let _unsupported = stream.set_nodelay(true);
-        let (streams, keep_alive) = (Streams::default(), self.keep_alive);
+        let keep_alive = self.keep_alive;
+        let streams = Streams::new(keep_alive);
         let closing = close_idle.clone();
         let answer = service_fn(move |request: Request<Incoming>| self.clone().answer(request, closing.clone()));
         let mut http = http2::Builder::new(streams.clone());
@@ -70,6 +76,8 @@ impl Http2 {
                 tokio::select! {
                     ended = connection => ended,
                     () = streams.never_used(LAST_WORDS) => return,
+                    // What is left is the end of answers that are not taken.
+                    () = streams.unused(keep_alive) => return,
                 }
             }
         };
@@ -90,19 +98,21 @@ impl Http2 {
                 let mut response = http.service(timer, activity).oneshot(request).await?;
                 // HTTP/2 has GOAWAY for that.
                 response.headers_mut().remove(header::CONNECTION);
-                Ok(response)
+                Ok(response.map(in_pieces))
             }
-            _ => Ok(self.grpc.answer(request.map(Body::new), closing).await),
+            _ => Ok(self.grpc.answer(request.map(Body::new), closing).await.map(in_pieces)),
         }
     }
 }
 
 /// The requests of one connection, each a task that ends with it at the latest.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Streams {
     // Held while a task is added or counted.
     tasks: Arc<Mutex<JoinSet<()>>>,
     started: Arc<AtomicU64>,
+    /// How long an answer may wait for its client to take more of it.
+    patience: Duration,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
@@ -110,11 +120,15 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
         self.started.fetch_add(1, Ordering::Relaxed);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(stream);
+        tasks.spawn(ending_when_stalled(stream, self.patience));
     }
 }
 
 impl Streams {
+    fn new(patience: Duration) -> Self {
+        Self { tasks: Arc::default(), started: Arc::default(), patience }
+    }
+
     /// Waits until there has been no request for `patience` at least, and twice that at most.
     async fn unused(&self, patience: Duration) {
         loop {

@@ -16,6 +16,7 @@ mod fake_server;
 mod grpc_client;
 mod grpc_fake;
 mod harness;
+mod http2_stall;
 mod identity;
 mod onnx;
 mod process;
