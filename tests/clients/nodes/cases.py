@@ -1,6 +1,7 @@
 """onnx's backend node tests as a model repository: those that the protocol has words for and onnxruntime passes."""
 
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import ml_dtypes
@@ -10,7 +11,7 @@ import onnxruntime
 from onnx import TensorProto
 from onnx.backend.test.case.node import collect_testcases
 
-# The protocol's names of ONNX's types. It has none for complex numbers, 8-bit floats, nor for less than 8 bits.
+# The protocol's names of ONNX's types. It has none for the others: complex numbers, 8-bit floats, less than 8 bits.
 TYPES = {
     TensorProto.BOOL: "BOOL",
     TensorProto.UINT8: "UINT8",
@@ -40,7 +41,6 @@ class Case:
         graph = test.model.graph
         self.inputs = [(value.name, type_of(value), array) for value, array in zip(graph.input, inputs)]
         self.outputs = [(value.name, array) for value, array in zip(graph.output, outputs)]
-        self.whole = len(inputs) == len(graph.input) and len(outputs) == len(graph.output)
 
     def check(self, got):
         """Asserts that `got`, arrays by name, are the outputs within the test's own tolerances."""
@@ -72,17 +72,22 @@ def comparable(array):
     return array.astype(np.float64) if array.dtype == ml_dtypes.bfloat16 else array
 
 
-def usable(test):
-    """Whether all inputs and outputs are tensors that the protocol can name."""
+def why_not_of_the_protocol(test):
+    """Which input or output is none that the protocol has words for; None where all are."""
     graph = test.model.graph
-    arrays = [array for values in test.data_sets[0] for array in values]
-    return all(type_of(value) for value in [*graph.input, *graph.output]) and all(
-        isinstance(array, (np.ndarray, np.generic)) for array in arrays
-    )
+    for value in [*graph.input, *graph.output]:
+        if not value.type.HasField("tensor_type"):
+            return "the protocol has no {}".format(value.type.WhichOneof("value").removesuffix("_type"))
+        if type_of(value) is None:
+            return "the protocol has no {}".format(TensorProto.DataType.Name(value.type.tensor_type.elem_type))
+    for arrays, values in zip(test.data_sets[0], (graph.input, graph.output)):
+        if len(arrays) != len(values) or not all(isinstance(array, (np.ndarray, np.generic)) for array in arrays):
+            return "an optional input or output has no value"
+    return None
 
 
-def passes_onnxruntime(case):
-    """Whether onnxruntime's own Python binding loads the model and gives what is expected."""
+def why_not_of_onnxruntime(case):
+    """Why onnxruntime's own Python binding does not give what is expected; None where it does."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
@@ -90,9 +95,11 @@ def passes_onnxruntime(case):
         model = case.model.SerializeToString()
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         case.check(run(session, case))
-    except Exception:  # whatever it is, it is not onnxd's
-        return False
-    return True
+    except AssertionError:
+        return "onnxruntime gives something else"
+    except Exception as error:  # whatever it is, it is not onnxd's
+        return "onnxruntime refuses: {}".format(type(error).__name__)
+    return None
 
 
 def run(session, case):
@@ -109,7 +116,7 @@ def run(session, case):
 
 
 def write_repository(folder):
-    """Writes the cases as bare files into `folder` and returns them, with the number of those that were left out."""
+    """Writes the cases as bare files into `folder` and returns them, with how many were left out by cause."""
     folder.mkdir(parents=True, exist_ok=True)
     for stale in Path(folder).glob("*.onnx"):
         stale.unlink()
@@ -117,10 +124,15 @@ def write_repository(folder):
         # numpy warns of the overflows and divisions by zero that some tests are about.
         warnings.simplefilter("ignore")
         tests = collect_testcases(None)
-    cases = [Case(test) for test in tests if usable(test)]
-    left_out = {"no tensors of the protocol's types": len(tests) - len(cases)}
-    kept = [case for case in cases if case.whole and passes_onnxruntime(case)]
-    left_out["onnxruntime fails them, or they have optional inputs"] = len(cases) - len(kept)
-    for case in kept:
-        onnx.save(case.model, folder / "{}.onnx".format(case.name))
+    kept, left_out = [], Counter()
+    for test in tests:
+        why_not = why_not_of_the_protocol(test)
+        if why_not is None:
+            case = Case(test)
+            why_not = why_not_of_onnxruntime(case)
+        if why_not is None:
+            kept.append(case)
+            onnx.save(case.model, folder / "{}.onnx".format(case.name))
+        else:
+            left_out[why_not] += 1
     return kept, left_out

@@ -1,4 +1,4 @@
-"""Every node test that the protocol has words for and onnxruntime passes, over JSON and over bytes."""
+"""Every node test that the protocol has words for and onnxruntime passes: over JSON, over bytes and over gRPC."""
 
 import http.client
 import json
@@ -6,6 +6,7 @@ import json
 import ml_dtypes
 import numpy as np
 import pytest
+import tritonclient.grpc
 import tritonclient.http
 from cases import write_repository
 from serving import OUTPUT, serving
@@ -15,10 +16,14 @@ LEFT = {}
 
 
 @pytest.fixture(scope="module")
-def served():
+def served(pytestconfig):
     """The cases, and a daemon that serves them."""
     cases, left_out = write_repository(OUTPUT / "nodes")
-    print("\n{} cases; left out: {}".format(len(cases), left_out))
+    # Shown also where all is well.
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print("nodes: {} cases; {} are left out:".format(len(cases), left_out.total()))
+        for why, count in left_out.most_common():
+            print("nodes: {:5} {}".format(count, why))
     with serving(OUTPUT / "nodes", "nodes") as daemon:
         yield cases, daemon
         daemon.stop()
@@ -47,17 +52,26 @@ def by_json(daemon, case):
 
 
 def by_bytes(daemon, case):
-    """Asks with tritonclient."""
+    """Asks with tritonclient over HTTP."""
+    return by_tritonclient(tritonclient.http, daemon.address, case)
+
+
+def by_grpc(daemon, case):
+    """Asks with tritonclient over gRPC."""
+    return by_tritonclient(tritonclient.grpc, daemon.grpc, case)
+
+
+def by_tritonclient(protocol, address, case):
     inputs = []
     for name, datatype, array in case.inputs:
         array = array.astype(np.object_) if datatype == "BYTES" else array
-        inputs.append(tritonclient.http.InferInput(name, list(array.shape), datatype).set_data_from_numpy(array))
-    with tritonclient.http.InferenceServerClient(daemon.address) as client:
+        inputs.append(protocol.InferInput(name, list(array.shape), datatype).set_data_from_numpy(array))
+    with protocol.InferenceServerClient(address) as client:
         result = client.infer(case.name, inputs)
         return {name: result.as_numpy(name) for name, _ in case.outputs}
 
 
-@pytest.mark.parametrize("way", [by_json, by_bytes])
+@pytest.mark.parametrize("way", [by_json, by_bytes, by_grpc])
 def test_every_case_gives_what_it_should(served, way):
     cases, daemon = served
     failed = {}
