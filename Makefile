@@ -109,6 +109,10 @@ fuzz-compile: ## Check the fuzz targets: formatting, Clippy; without the sanitiz
 peers: ## Try the daemon against promtool and a real browser
 	@PYTHON="$(PYTHON)" CARGO="$(CARGO)" sh tests/peers/run.sh
 
+.PHONY: perf-analyzer
+perf-analyzer: ## Let Triton's perf_analyzer measure the daemon by REST, gRPC and streams
+	@PYTHON="$(PYTHON)" CARGO="$(CARGO)" sh tests/peers/perf_analyzer.sh
+
 # What is shipped, each tried by running it. The first three need a container engine, and start one of their own where none runs.
 IMAGE ?= onnxd:latest
 .PHONY: image image-test compose-test k8s-test kind-test load-test manifests prometheus-test workflows-lint workflows-test
