@@ -162,7 +162,7 @@ async fn wrong_rows_are_refused_by_name() {
         ),
         (
             PredictRequest { rows: vec![row(&[1.0, 1e300, 1.0, 1.0])], ..iris() },
-            r#"row 0, feature "sepal_width": expected a number for FP32, but got 1000"#,
+            r#"row 0, feature "sepal_width": expected a number for FP32, but got 1e300"#,
         ),
         (
             PredictRequest { features: vec![1.0; 64], ..for_model("digits") },

@@ -54,7 +54,7 @@ async fn malformed_csv_is_refused_with_the_line() {
     let header = "PULocationID,DOLocationID,trip_distance\n";
     for (body, expected) in [
         (String::new(), "the body is empty"),
-        (header.to_owned(), "expected at least one row, but got none"),
+        (header.to_owned(), "after line 1, the names of the columns: expected at least one row, but got none"),
         (format!("{header}1,2\n"), "line 2: Expected 3 fields, but got 2"),
         (format!("{header}1,2,3\n1,2,3,4\n"), "line 3: Expected 3 fields, but got 4"),
         (format!("{header}1,2,far\n"), r#"line 2: expected a number for FP32, but got "far""#),

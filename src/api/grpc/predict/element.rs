@@ -66,15 +66,23 @@ pub(super) trait FromCell: ReadElement {
 impl fmt::Display for Cell<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Number(number) => number.fmt(f),
+            Self::Number(number) => write_number(*number, f),
             Self::Value(value) => match &value.kind {
-                Some(Kind::Number(number)) => number.fmt(f),
+                Some(Kind::Number(number)) => write_number(*number, f),
                 Some(Kind::Integer(integer)) => integer.fmt(f),
                 Some(Kind::Text(text)) => write!(f, "{:?}", shortened(text)),
                 Some(Kind::Flag(flag)) => flag.fmt(f),
                 None => f.write_str("nothing"),
             },
         }
+    }
+}
+
+/// Writes huge numbers with an exponent, as they would be typed.
+fn write_number(number: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match number.abs() < 1e16 {
+        true => write!(f, "{number}"),
+        false => write!(f, "{number:?}"),
     }
 }
 

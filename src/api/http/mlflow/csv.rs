@@ -51,7 +51,7 @@ pub fn decode(schema: &Schema, body: &[u8]) -> Result<InferRequest> {
         frame.read_row(&mut Reader::new(&row)).map_err(|fault| located(fault, &record))?;
     }
     let mut request = InferRequest::default();
-    frame.finish(&mut request.inputs)?;
+    frame.finish(&mut request.inputs).map_err(|error| error.context("after line 1, the names of the columns"))?;
     Ok(request)
 }
 
