@@ -118,11 +118,44 @@ async fn the_repository_is_listed_and_not_changed() {
     assert_eq!(index.models.len(), 6);
     assert!(index.models.iter().all(|model| (&*model.version, &*model.state) == ("1", "READY")));
     let load = RepositoryModelLoadRequest { model_name: name("iris"), ..Default::default() };
-    let error =
-        client.refuse::<_, RepositoryModelLoadResponse>(path!("RepositoryModelLoad"), load, Code::Unavailable).await;
-    assert!(error.contains("not enabled"), "{error}");
+    let load = client.call::<_, RepositoryModelLoadResponse>(path!("RepositoryModelLoad"), Request::new(load)).await;
+    let status = load.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert!(status.message().contains("not enabled"), "{status}");
+    // Unlike other errors of this code: it will be no different later.
+    assert!(!status.metadata().contains_key("grpc-retry-pushback-ms"));
     let unload = RepositoryModelUnloadRequest { model_name: name("iris"), ..Default::default() };
     client.refuse::<_, RepositoryModelUnloadResponse>(path!("RepositoryModelUnload"), unload, Code::Unavailable).await;
+    let other = RepositoryIndexRequest { repository_name: name("other"), ..Default::default() };
+    let error =
+        client.refuse::<_, RepositoryIndexResponse>(path!("RepositoryIndex"), other, Code::InvalidArgument).await;
+    assert_eq!(error, "repository_name: expected none, as there is one repository");
+}
+
+#[tokio::test]
+async fn what_is_asked_of_no_model_is_refused() {
+    let server = TestServer::serving("iris").await;
+    let client = Client::of(&server).await;
+    let version_alone = ModelStatisticsRequest { version: name("1"), ..Default::default() };
+    let path = path!("ModelStatistics");
+    let error = client.refuse::<_, ModelStatisticsResponse>(path, version_alone, Code::InvalidArgument).await;
+    assert_eq!(error, "expected a model beside its version, but got none");
+    for (model, version, code) in [
+        ("x", "", Code::NotFound),
+        ("iris", "9", Code::NotFound),
+        ("", "", Code::NotFound),
+        ("iris", "latest", Code::InvalidArgument),
+    ] {
+        let (name, version) = (name(model), name(version));
+        let request = ModelMetadataRequest { name: name.clone(), version: version.clone() };
+        client.refuse::<_, ModelMetadataResponse>(path!("ModelMetadata"), request, code).await;
+        let request = ModelConfigRequest { name: name.clone(), version: version.clone() };
+        client.refuse::<_, ModelConfigResponse>(path!("ModelConfig"), request, code).await;
+        if !name.is_empty() {
+            let request = ModelStatisticsRequest { name, version };
+            client.refuse::<_, ModelStatisticsResponse>(path!("ModelStatistics"), request, code).await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -142,7 +175,9 @@ async fn what_is_not_supported_is_unimplemented() {
         "/no.such.Service/Method",
     ] {
         let error = client.refuse::<(), ()>(path, (), Code::Unimplemented).await;
-        assert!(!error.is_empty(), "{path}");
+        let expected =
+            ["shared memory is not supported", "tracing is not supported", "--log-level", "there is no method"];
+        assert!(expected.iter().any(|expected| error.contains(expected)), "{path}: {error}");
     }
 }
 

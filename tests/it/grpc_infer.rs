@@ -130,11 +130,30 @@ async fn every_type_but_half_floats_may_be_typed() {
         let response = client.infer(echo(data_type.name(), &[1, 2], Some(contents))).await;
         assert_eq!(response.raw_output_contents, [raw], "{data_type}");
     }
-    let server = serve_identity(DataType::Fp16, &[-1, 2]).await;
-    let client = Client::of(&server).await;
-    let contents = InferTensorContents { fp32_contents: vec![1.0; 2], ..list() };
-    let error = client.refuse_infer(echo("FP16", &[1, 2], Some(contents))).await;
-    assert!(error.contains("raw_input_contents"), "{error}");
+}
+
+#[tokio::test]
+async fn typed_values_of_another_types_list_are_refused() {
+    let floats = InferTensorContents { fp32_contents: vec![1.0; 2], ..Default::default() };
+    let integers = InferTensorContents { int_contents: vec![1; 2], ..Default::default() };
+    for (data_type, contents, expected) in [
+        (DataType::Bool, &integers, "BOOL does not travel in int_contents; expected bool_contents"),
+        (DataType::Uint8, &integers, "UINT8 does not travel in int_contents; expected uint_contents"),
+        (DataType::Uint32, &integers, "UINT32 does not travel in int_contents; expected uint_contents"),
+        (DataType::Uint64, &integers, "UINT64 does not travel in int_contents; expected uint64_contents"),
+        (DataType::Int64, &integers, "INT64 does not travel in int_contents; expected int64_contents"),
+        (DataType::Int8, &floats, "INT8 does not travel in fp32_contents; expected int_contents"),
+        (DataType::Fp64, &floats, "FP64 does not travel in fp32_contents; expected fp64_contents"),
+        (DataType::Bytes, &floats, "BYTES does not travel in fp32_contents; expected bytes_contents"),
+        // There is no list for half floats.
+        (DataType::Fp16, &floats, "FP16 does not travel in fp32_contents; expected it in raw_input_contents"),
+        (DataType::Bf16, &floats, "BF16 does not travel in fp32_contents; expected it in raw_input_contents"),
+    ] {
+        let server = serve_identity(data_type, &[-1, 2]).await;
+        let request = echo(data_type.name(), &[1, 2], Some(contents.clone()));
+        let error = Client::of(&server).await.refuse_infer(request).await;
+        assert_eq!(error, format!("input 'x': {expected}"));
+    }
 }
 
 #[tokio::test]

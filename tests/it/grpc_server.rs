@@ -125,7 +125,9 @@ async fn messages_over_the_limit_are_refused_compressed_or_not() {
     })
     .await;
     let client = Client::of(&server).await;
-    client.infer(iris_rows(6000)).await;
+    // The limit is on what is read, and not on what is answered.
+    let answer = client.infer(iris_rows(6000)).await;
+    assert!(answer.raw_output_contents.iter().map(bytes::Bytes::len).sum::<usize>() > 100_000);
     let expected = "expected messages of at most 100000 bytes (--max-body-bytes)";
     let error = client.refuse::<_, ModelInferResponse>(MODEL_INFER, iris_rows(7000), Code::ResourceExhausted).await;
     assert_eq!(error, expected);

@@ -140,3 +140,13 @@ async fn deadlines_and_full_queues_are_told_in_the_same_body() {
     message(request.send().await.unwrap(), 504, "DEADLINE_EXCEEDED").await;
     fake.control.open_gate();
 }
+
+#[tokio::test]
+async fn bodies_that_are_no_text_are_malformed() {
+    let server = TestServer::serving("text").await;
+    let request =
+        server.request(Method::POST, "/invocations").header("content-type", "application/json; charset=utf-8");
+    let response = request.body(&b"{\"inputs\":[\"\xff\"]}"[..]).send().await.unwrap();
+    let text = message(response, 400, "BAD_REQUEST").await;
+    assert!(text.starts_with("Request must be JSON") && text.contains("UTF-8"), "{text}");
+}

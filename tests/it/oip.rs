@@ -158,6 +158,10 @@ async fn unknown_paths_versions_and_wrong_methods_are_told_apart() {
         "/v2/models/iris/versions/latest",
         "/v2/models/iris/versions/-1/stats",
         "/v2/systemsharedmemory/status",
+        "/v2/cudasharedmemory/region/r/status",
+        "/v2/trace/setting",
+        "/v2/models/iris/trace/setting",
+        "/v2/logging",
         "/V2",
     ] {
         refuse_get(&server, path, 404).await;
@@ -208,4 +212,13 @@ async fn only_inference_is_compressed() {
         assert_eq!((response.status().as_u16(), response.headers().get("content-encoding")), (status, None), "{path}");
         assert!(response.bytes().await.unwrap().len() > 1024, "{path} is short anyway");
     }
+}
+
+#[tokio::test]
+async fn a_model_whose_name_is_a_word_of_the_protocol_is_found_by_its_version() {
+    let folder = fake_repository(&["stats"], "");
+    let server = TestServer::start_on(Arc::new(FakeEngine::new()), folder.path(), |_| {}).await;
+    assert_eq!(server.get_json("/v2/models/stats").await["model_stats"][0]["name"], "stats");
+    assert_eq!(server.get_json("/v2/models/stats/versions/1").await["name"], "stats");
+    assert_eq!(server.get_json("/v2/models/stats/ready").await["ready"], true);
 }

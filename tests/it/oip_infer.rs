@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::{TestServer, models},
-    identity::serve_identity,
+    identity::{element_type, serve_identity, serve_model},
 };
 
 const INFER: &str = "/v2/models/iris/infer";
@@ -194,14 +194,12 @@ async fn a_request_may_give_itself_less_time() {
 
 #[tokio::test]
 async fn compressed_and_chunked_requests_are_read() {
-    use flate2::{Compression, write::ZlibEncoder};
-    use std::io::Write as _;
     let server = TestServer::serving("iris").await;
-    let mut deflate = ZlibEncoder::new(Vec::new(), Compression::default());
-    deflate.write_all(with("").as_bytes()).unwrap();
-    let request = server.request(reqwest::Method::POST, INFER).header("content-encoding", "deflate");
-    let answer: Value = request.body(deflate.finish().unwrap()).send().await.unwrap().json().await.unwrap();
-    assert_eq!(answer["outputs"][0]["data"], json!([0]));
+    for (coding, body) in [("gzip", gzip(with("").as_bytes())), ("deflate", zlib(with("").as_bytes()))] {
+        let request = server.request(reqwest::Method::POST, INFER).header("content-encoding", coding);
+        let answer: Value = request.body(body).send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer["outputs"][0]["data"], json!([0]), "{coding}");
+    }
     let (start, end) = (with("").split_at(10).0.to_owned(), with("").split_at(10).1.to_owned());
     let chunked = format!(
         "POST {INFER} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{start}\r\n{:x}\r\n{end}\r\n0\r\n\r\n",
@@ -210,4 +208,36 @@ async fn compressed_and_chunked_requests_are_read() {
     );
     let answer = server.exchange(chunked).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(r#""model_name":"iris""#), "{answer}");
+}
+
+#[tokio::test]
+async fn outputs_have_the_shape_that_they_have_whatever_is_declared() {
+    // LightGBM's exporter declares a label [1], and the label of N rows is [N].
+    let model = crate::onnx::identity_declaring(element_type(DataType::Fp32), &[-1], &[1]);
+    let server = serve_model(&model).await;
+    let body = r#"{"inputs":[{"name":"x","shape":[3],"datatype":"FP32","data":[1,2,3]}]}"#;
+    let answer = server.predict("/v2/models/model/infer", body).await;
+    assert_eq!(answer["outputs"], json!([{"name": "y", "datatype": "FP32", "shape": [3], "data": [1.0, 2.0, 3.0]}]));
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_too_large_by_what_it_becomes() {
+    let server = TestServer::start_with(models("iris"), |config| config.limits.max_body_bytes = 100_000).await;
+    for (coding, bomb) in [("gzip", gzip(&[b' '; 1_000_000])), ("deflate", zlib(&[b' '; 1_000_000]))] {
+        assert!(bomb.len() < 10_000);
+        let request = server.request(reqwest::Method::POST, INFER).header("content-encoding", coding).body(bomb);
+        crate::harness::error_text(request.send().await.unwrap(), 413).await;
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
 }

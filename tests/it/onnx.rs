@@ -33,12 +33,17 @@ pub fn adding_external(location: &str) -> Vec<u8> {
 
 /// Returns `y = x` for an element type, by its number in onnx.proto, and dimensions of which -1 is dynamic.
 pub fn identity(element_type: i32, dims: &[i64]) -> Vec<u8> {
+    identity_declaring(element_type, dims, dims)
+}
+
+/// Returns the same with another shape declared for its output, as some exporters do.
+pub fn identity_declaring(element_type: i32, dims: &[i64], output_dims: &[i64]) -> Vec<u8> {
     model(Graph {
         nodes: vec![node("Identity", &["x"], &["y"])],
         name: "identity".to_owned(),
         initializers: Vec::new(),
         inputs: vec![value("x", element_type, dims)],
-        outputs: vec![value("y", element_type, dims)],
+        outputs: vec![value("y", element_type, output_dims)],
     })
 }
 

@@ -53,6 +53,8 @@ async fn status_follows_a_model_from_loading_on() {
         (status["ready"].clone(), status["model_version_status"][0]["state"].clone())
     };
     assert_eq!(state("good").await, (json!(false), json!("LOADING")));
+    let loading = server.refuse("/v1/models/good:predict", r#"{"instances":[{"a":1,"b":2}]}"#, 503).await;
+    assert!(loading.contains("is loading"), "{loading}");
     engine.0.open_load();
     within_patience(server.service.loaded()).await;
     assert_eq!(state("good").await, (json!(true), json!("AVAILABLE")));
@@ -60,6 +62,8 @@ async fn status_follows_a_model_from_loading_on() {
     let failed = server.get_json("/v1/models/bad").await;
     assert_eq!(failed["model_version_status"][0]["status"]["error_code"], "UNAVAILABLE");
     assert_ne!(failed["model_version_status"][0]["status"]["error_message"], "");
+    let failed = server.refuse("/v1/models/bad:predict", r#"{"instances":[[1]]}"#, 503).await;
+    assert!(failed.contains("has failed"), "{failed}");
     assert_eq!(server.stop().await, Ending::Drained);
 }
 

@@ -103,10 +103,17 @@ def test_refusals_have_their_codes(client):
     refused("NOT_FOUND", client.infer, "iris", [tensor(ROWS)], model_version="2")
     refused("UNAVAILABLE", client.load_model, "iris")
     refused("UNAVAILABLE", client.unload_model, "iris")
+    refused("UNAVAILABLE", client.load_model, "iris", config="{}", files={"file:1/model.onnx": b"bytes"})
     refused("UNIMPLEMENTED", client.get_system_shared_memory_status)
+    refused("UNIMPLEMENTED", client.register_system_shared_memory, "region", "/key", 16)
+    refused("UNIMPLEMENTED", client.unregister_system_shared_memory, "region")
+    refused("UNIMPLEMENTED", client.get_cuda_shared_memory_status)
+    refused("UNIMPLEMENTED", client.register_cuda_shared_memory, "region", b"aGFuZGxl", 0, 16)
     refused("UNIMPLEMENTED", client.unregister_cuda_shared_memory)
     refused("UNIMPLEMENTED", client.get_trace_settings)
+    refused("UNIMPLEMENTED", client.update_trace_settings, "iris", {"trace_level": ["OFF"]})
     refused("UNIMPLEMENTED", client.get_log_settings)
+    refused("UNIMPLEMENTED", client.update_log_settings, {"log_verbose_level": 1})
 
 
 def test_shared_memory_is_refused(client):
@@ -204,6 +211,14 @@ def test_asyncio_client(daemon):
             assert refusal.value.status() == "StatusCode.NOT_FOUND"
 
     asyncio.run(talk())
+
+
+def test_messages_of_20_megabytes_pass(echo):
+    """Servers that keep to gRPC's own default take 4 MiB."""
+    values = np.arange(5_000_000, dtype=np.float32).reshape(1000, 5000)
+    with grpc_client.InferenceServerClient(echo.grpc) as client:
+        result = client.infer("identity_FP32", [tensor(values, "x")])
+        assert result.as_numpy("y").tobytes() == values.tobytes()
 
 
 def test_large_tensors_pass(client):

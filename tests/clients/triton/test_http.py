@@ -137,13 +137,32 @@ def test_statistics_and_index(client):
 
 
 def test_loading_is_not_enabled(client):
-    for call in [client.load_model, client.unload_model]:
-        assert "explicit model load / unload is not enabled" in refusal(call, "iris")
+    files = {"file:1/model.onnx": b"bytes"}
+    for call, options in [
+        (client.load_model, {}),
+        (client.load_model, {"config": "{}", "files": files}),
+        (client.unload_model, {}),
+        (client.unload_model, {"unload_dependents": True}),
+    ]:
+        assert "explicit model load / unload is not enabled" in refusal(call, "iris", **options)
 
 
 def test_what_is_not_there_is_404(client):
-    for call in [client.get_trace_settings, client.get_log_settings, client.get_system_shared_memory_status]:
-        assert "there is nothing at" in refusal(call)
+    for call, *arguments in [
+        (client.get_trace_settings,),
+        (client.get_trace_settings, "iris"),
+        (client.update_trace_settings, "iris", {"trace_level": ["OFF"]}),
+        (client.get_log_settings,),
+        (client.update_log_settings, {"log_verbose_level": 1}),
+        (client.get_system_shared_memory_status,),
+        (client.get_system_shared_memory_status, "region"),
+        (client.register_system_shared_memory, "region", "/key", 16),
+        (client.unregister_system_shared_memory,),
+        (client.get_cuda_shared_memory_status,),
+        (client.register_cuda_shared_memory, "region", b"aGFuZGxl", 0, 16),
+        (client.unregister_cuda_shared_memory, "region"),
+    ]:
+        assert "there is nothing at" in refusal(call, *arguments), call.__name__
 
 
 def test_wrong_requests_are_told(client):
