@@ -158,6 +158,43 @@ mod tests {
     }
 
     #[test]
+    fn every_value_makes_a_json_line() {
+        let line = written(&settings("info", true), LogFormat::Json, || {
+            let error: &(dyn std::error::Error + 'static) = &io::Error::other("broken\r\n");
+            tracing::info!(
+                r#type = "a\u{0}\u{7f}\u{2028}\\/\"",
+                "log.target" = "b",
+                huge = u128::MAX,
+                endless = f64::INFINITY,
+                error
+            );
+        });
+        let line: serde_json::Value = serde_json::from_str(&line).expect("one JSON object");
+        assert_eq!((&line["type"], &line["log.target"]), (&"a\u{0}\u{7f}\u{2028}\\/\"".into(), &"b".into()));
+        assert_eq!((&line["huge"], &line["error"]), (&u128::MAX.to_string().into(), &"broken\r\n".into()));
+        assert!(line["endless"].is_null());
+    }
+
+    #[test]
+    fn the_span_of_a_json_line_is_the_innermost_of_its_event() {
+        let lines = written(&settings("info", true), LogFormat::Json, || {
+            let _outer = tracing::info_span!("outer", a = 1).entered();
+            let other = tracing::info_span!("other", text = "{\"", none = f64::NAN, later = tracing::field::Empty);
+            other.record("later", 2);
+            let _inner = tracing::info_span!("inner").entered();
+            tracing::info!("in inner");
+            tracing::info!(parent: &other, "in other");
+            tracing::info!(parent: None::<tracing::Id>, "in none");
+        });
+        let spans: Vec<serde_json::Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("one JSON object")["span"].take())
+            .collect();
+        let other = serde_json::json!({"name": "other", "text": "{\"", "none": null, "later": 2});
+        assert_eq!(spans, [serde_json::json!({"name": "inner"}), other, serde_json::Value::Null]);
+    }
+
+    #[test]
     fn a_text_line_is_plain_where_colours_are_off() {
         let line = written(&settings("info", true), LogFormat::Text, || {
             tracing::info!(port = 1, "listening");

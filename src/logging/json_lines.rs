@@ -22,7 +22,7 @@ use tracing_subscriber::{
 /// About as much as a line of the access log takes, which fits a small allocation.
 const LINE_BYTES: usize = 512;
 
-/// Writes `timestamp`, `level`, the event's fields, `target`, and `span`, which is the innermost one.
+/// Writes `timestamp`, `level`, the event's fields, `target`, and `span`, which is the innermost one that the event is in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JsonLines;
 
@@ -39,7 +39,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, JsonFields> for Json
         line.entry("level", event.metadata().level().as_str());
         event.record(&mut line);
         line.entry("target", event.metadata().target());
-        if let Some(span) = context.lookup_current() {
+        if let Some(span) = context.parent_span() {
             line.key("span");
             line.0.extend_from_slice(b"{");
             line.entry("name", span.name());
@@ -62,8 +62,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, JsonFields> for Json
 struct Line(Vec<u8>);
 
 impl Line {
-    /// Writes the name of an entry, after a comma where one stood before it. Names are identifiers of ours: nothing in them is
-    /// to be escaped.
+    /// Writes the name of an entry, after a comma where one stood before it. Names stand in the code that logs, ours or a
+    /// library's, as identifiers, which have nothing to be escaped.
     fn key(&mut self, name: &str) {
         if self.0.last() != Some(&b'{') {
             self.0.push(b',');
