@@ -72,6 +72,7 @@ impl<S: Service<Arrival>> Service<Arrival> for Spanned<S> {
 
     fn call(&mut self, arrival: Arrival) -> Self::Future {
         let span = tracing::debug_span!("request", request_id = %arrival.body().call.id());
-        self.inner.call(arrival).instrument(span)
+        // Handlers that are called past the router begin before their future is polled.
+        span.in_scope(|| self.inner.call(arrival)).instrument(span)
     }
 }
