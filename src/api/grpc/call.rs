@@ -6,6 +6,7 @@ use std::{
 };
 
 use tonic::Code;
+use uuid::Uuid;
 
 use crate::{
     api::{
@@ -79,20 +80,19 @@ impl Call {
     }
 
     fn log(&self, code: &str) {
-        let path = &*self.method.path;
-        let id = tracing::field::display(&self.id);
+        // As text, as the line of HTTP is.
+        let mut buffer = Uuid::encode_buffer();
+        let (path, protocol, request_id) = (&*self.method.path, "grpc", self.id.as_str(&mut buffer));
         let duration_ms = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        let (mut duration_text, mut version_text) = (zmij::Buffer::new(), itoa::Buffer::new());
+        let message = ["gRPC", path, code, duration_text.format(duration_ms), "ms"].join(" ");
+        let message = message.as_str();
         match self.answered_by.as_ref().and_then(|slot| slot.get()) {
-            Some(model) => tracing::info!(
-                target: TARGET,
-                protocol = "grpc", path, code, duration_ms, request_id = id, model = %model.name, version = %model.version,
-                "gRPC {path} {code} {duration_ms} ms"
-            ),
-            None => tracing::info!(
-                target: TARGET,
-                protocol = "grpc", path, code, duration_ms, request_id = id,
-                "gRPC {path} {code} {duration_ms} ms"
-            ),
+            Some(model) => {
+                let (model, version) = (model.name.as_str(), version_text.format(model.version.number()));
+                tracing::info!(target: TARGET, message, protocol, path, code, duration_ms, request_id, model, version);
+            }
+            None => tracing::info!(target: TARGET, message, protocol, path, code, duration_ms, request_id),
         }
     }
 }
