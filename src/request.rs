@@ -148,3 +148,52 @@ fn put_in_order(inputs: InputTensors, signature: &Signature) -> Result<Tensors> 
     let named = slots.into_iter().zip(&signature.inputs);
     named.map(|(slot, spec)| slot.ok_or_else(|| missing(&spec.name))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::signature::{Dim, TensorSpec},
+        tensor::{data_type::DataType, shape::Shape},
+    };
+
+    /// A request of inputs with so many columns each, for a model of `a` with one column and `b` with two.
+    fn valid(inputs: &[(&str, usize)]) -> Result<Vec<usize>> {
+        let spec = |name: &str, columns| TensorSpec {
+            name: name.into(),
+            data_type: DataType::Fp32,
+            dims: Some(vec![Dim::Dynamic(None), Dim::Fixed(columns)]),
+        };
+        let signature = Signature { inputs: vec![spec("a", 1), spec("b", 2)], outputs: Vec::new() };
+        let input = |(name, columns): &(&str, usize)| InputTensor {
+            name: (*name).into(),
+            tensor: Tensor::zeros(DataType::Fp32, Shape::new(&[3, *columns])).unwrap(),
+        };
+        let request = ValidRequest::new(InferRequest { inputs: inputs.iter().map(input).collect() }, &signature)?;
+        assert_eq!(request.rows(), 3);
+        Ok(request.inputs.iter().map(|input| input.shape()[1]).collect())
+    }
+
+    #[test]
+    fn inputs_of_any_order_are_put_into_the_signatures() {
+        assert_eq!(valid(&[("a", 1), ("b", 2)]).unwrap(), [1, 2]);
+        assert_eq!(valid(&[("b", 2), ("a", 1)]).unwrap(), [1, 2]);
+    }
+
+    #[test]
+    fn misfit_is_named_in_any_order() {
+        let cases: [(&[_], &str); 8] = [
+            (&[], "missing input \"a\": the model needs \"a\", \"b\""),
+            (&[("b", 2)], "missing input \"a\": the model needs \"a\", \"b\""),
+            (&[("a", 1)], "missing input \"b\": the model needs \"a\", \"b\""),
+            (&[("a", 1), ("c", 2)], "unknown input \"c\": the model has \"a\", \"b\""),
+            (&[("a", 1), ("b", 2), ("b", 2)], "input \"b\" is there twice"),
+            (&[("a", 1), ("a", 1)], "input \"a\" is there twice"),
+            (&[("a", 1), ("b", 3)], "input \"b\": expected FP32 [-1, 2], got FP32 [3, 3]"),
+            (&[("b", 3), ("a", 1)], "input \"b\": expected FP32 [-1, 2], got FP32 [3, 3]"),
+        ];
+        for (inputs, expected) in cases {
+            assert_eq!(valid(inputs).unwrap_err().message(), expected, "{inputs:?}");
+        }
+    }
+}

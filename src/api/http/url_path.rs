@@ -64,7 +64,9 @@ mod tests {
         for (path, model, version) in [
             ("/predict", None, None),
             ("/models/iris/predict", Some("iris"), None),
+            ("/models//predict", Some(""), None),
             ("/models/iris/versions/2/predict", Some("iris"), Some("2")),
+            ("/models/iris/versions//predict", Some("iris"), Some("")),
             ("/models/models/versions/versions/predict", Some("models"), Some("versions")),
             ("/v2/models/versions/infer", Some("versions"), None),
             ("/v2/models/a.b-c/versions/10/infer", Some("a.b-c"), Some("10")),
