@@ -28,6 +28,7 @@ mod command_line;
 mod compression;
 mod cors;
 mod crowd;
+mod dispatch;
 mod docs;
 mod engine;
 mod errors;
