@@ -45,7 +45,7 @@ const KNOWN_CODINGS: [(&str, &str); 5] =
     [("gzip", "gzip"), ("x-gzip", "gzip"), ("deflate", "deflate"), ("zstd", "zstd"), ("identity", "identity")];
 
 /// Understands compressed requests (gzip, deflate, zstd) and compresses answers (gzip, zstd) for clients that accept it.
-/// The limit on the body is counted by whoever reads it, inside of this layer: see `body::read`.
+/// The limit on the body is counted by whoever reads it, inside of this layer: see `UnreadBody::read`.
 #[derive(Clone, Copy, Debug)]
 pub struct CodingsLayer;
 

@@ -50,7 +50,6 @@ pub fn from_panic(panic: &(dyn Any + Send)) -> Response {
 
 fn sentence(status: StatusCode, call: &Call) -> String {
     match status {
-        // The router adds that header only after this layer.
         StatusCode::METHOD_NOT_ALLOWED => {
             format!("method {} is not allowed here; see the allow header", call.method())
         }
