@@ -53,10 +53,10 @@ impl UnreadBody {
         }
     }
 
-    /// Lets a client that is already sending finish, as far as the same limit again, so that it reads the answer instead
-    /// of a reset connection. One that asked first (`expect: 100-continue`) is answered at once.
+    /// Lets a client that is already sending finish, as far as twice the limit, so that it reads the answer instead of a
+    /// reset connection. One that asked first (`expect: 100-continue`) is answered at once.
     async fn refuse(mut self, max_body_bytes: usize, declared: usize, deadline: Deadline) -> Error {
-        let mut left = if self.asks_first { 0 } else { max_body_bytes };
+        let mut left = if self.asks_first { 0 } else { max_body_bytes.saturating_mul(2) };
         let drain = async {
             while left > 0 {
                 let Some(Ok(frame)) = self.body.frame().await else { return };
