@@ -5,6 +5,7 @@ import subprocess
 import threading
 
 import load
+from clients import LoadFailed
 from paths import CONTESTANTS
 from table import layout, number
 from targets import Target
@@ -66,7 +67,7 @@ def open_loop(server, rate, seconds, keep_alive):
     command = ["taskset", "--cpu-list", str(server.setup.load_core), str(CONTESTANTS / "open_loop"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise load.LoadFailed(f"the open-loop client failed: {done.stderr.strip()}")
+        raise LoadFailed(f"the open-loop client failed: {done.stderr.strip()}")
     return json.loads(done.stdout)
 
 

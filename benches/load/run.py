@@ -21,6 +21,7 @@ import load
 import overload
 import table
 import targets
+from clients import LoadFailed, NotRight
 from contestants import BY_NAME, CONTESTANTS, RAW, Setup
 from install import Missing, say
 from models import MODELS_BY_NAME, problem_with
@@ -52,7 +53,7 @@ def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return run(arguments)
-    except (Missing, StartFailed, load.LoadFailed) as error:
+    except (Missing, NotRight, StartFailed, LoadFailed) as error:
         say(f"stopped: {error}")
     except KeyboardInterrupt:
         say("interrupted; what was measured is in " + str(RESULTS))

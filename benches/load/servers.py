@@ -58,11 +58,11 @@ class Server:
                 raise StartFailed(f"it exited with {self.child.returncode}: {self.last_log_line()}")
             try:
                 problem = problem_with(self.ask(), self.model)
+                if problem is None:
+                    self.latency_seconds = self.contestant.client.latency(self)
+                    return self
             except NotRight as error:
                 problem = str(error)
-            if problem is None:
-                self.latency_seconds = self.contestant.client.latency(self)
-                return self
             time.sleep(0.05)
         raise StartFailed(f"not right after {START_SECONDS} s: {problem}; its log ends {self.last_log_line()}")
 
