@@ -40,8 +40,24 @@ pub(super) struct Entry {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Function {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, repeated, tag = "4")]
+    pub(super) inputs: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub(super) outputs: Vec<String>,
+    #[prost(string, repeated, tag = "6")]
+    pub(super) attribute_names: Vec<String>,
     #[prost(message, repeated, tag = "7")]
     pub(super) nodes: Vec<Node>,
+    #[prost(message, repeated, tag = "9")]
+    pub(super) opsets: Vec<OperatorSet>,
+    #[prost(string, tag = "10")]
+    pub(super) domain: String,
+    #[prost(message, repeated, tag = "11")]
+    pub(super) attribute_defaults: Vec<Attribute>,
+    #[prost(string, tag = "13")]
+    pub(super) overload: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -64,20 +80,34 @@ pub(super) struct Node {
     pub(super) inputs: Vec<String>,
     #[prost(string, repeated, tag = "2")]
     pub(super) outputs: Vec<String>,
+    #[prost(string, tag = "3")]
+    pub(super) name: String,
     #[prost(string, tag = "4")]
     pub(super) op_type: String,
     #[prost(message, repeated, tag = "5")]
     pub(super) attributes: Vec<Attribute>,
+    #[prost(string, tag = "7")]
+    pub(super) domain: String,
+    #[prost(string, tag = "8")]
+    pub(super) overload: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Attribute {
     #[prost(string, tag = "1")]
     pub(super) name: String,
+    #[prost(float, tag = "2")]
+    pub(super) float: f32,
+    #[prost(int64, tag = "3")]
+    pub(super) integer: i64,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(super) string: Bytes,
     #[prost(message, optional, tag = "5")]
     pub(super) tensor: Option<Tensor>,
     #[prost(message, optional, tag = "6")]
     pub(super) graph: Option<Graph>,
+    #[prost(float, repeated, tag = "7")]
+    pub(super) floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
     pub(super) integers: Vec<i64>,
     #[prost(bytes = "bytes", repeated, tag = "9")]
@@ -86,6 +116,12 @@ pub(super) struct Attribute {
     pub(super) tensors: Vec<Tensor>,
     #[prost(message, repeated, tag = "11")]
     pub(super) graphs: Vec<Graph>,
+    /// `AttributeProto.AttributeType`; older exporters leave it out.
+    #[prost(int32, tag = "20")]
+    pub(super) r#type: i32,
+    /// In a function's node: the attribute of the call that gives the value.
+    #[prost(string, tag = "21")]
+    pub(super) ref_attr_name: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -94,6 +130,8 @@ pub(super) struct Tensor {
     pub(super) dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     pub(super) data_type: i32,
+    #[prost(float, repeated, tag = "4")]
+    pub(super) float_data: Vec<f32>,
     #[prost(int32, repeated, tag = "5")]
     pub(super) int32_data: Vec<i32>,
     #[prost(bytes = "bytes", repeated, tag = "6")]
@@ -104,6 +142,10 @@ pub(super) struct Tensor {
     pub(super) name: String,
     #[prost(bytes = "bytes", tag = "9")]
     pub(super) raw_data: Bytes,
+    #[prost(double, repeated, tag = "10")]
+    pub(super) double_data: Vec<f64>,
+    #[prost(uint64, repeated, tag = "11")]
+    pub(super) uint64_data: Vec<u64>,
     #[prost(message, repeated, tag = "13")]
     pub(super) external_data: Vec<Entry>,
 }
@@ -143,6 +185,8 @@ pub(super) struct SparseTensor {
     pub(super) values: Option<Tensor>,
     #[prost(message, optional, tag = "2")]
     pub(super) indices: Option<Tensor>,
+    #[prost(int64, repeated, tag = "3")]
+    pub(super) dims: Vec<i64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -161,6 +205,8 @@ pub(super) struct Type {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct TensorType {
+    #[prost(int32, tag = "1")]
+    pub(super) element: i32,
     #[prost(message, optional, tag = "2")]
     pub(super) shape: Option<TensorShape>,
 }
@@ -175,6 +221,9 @@ pub(super) struct TensorShape {
 pub(super) struct Dimension {
     #[prost(int64, optional, tag = "1")]
     pub(super) value: Option<i64>,
+    /// The symbol of a dimension that is left open.
+    #[prost(string, tag = "2")]
+    pub(super) symbol: String,
 }
 
 impl ValueInfo {
