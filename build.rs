@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(false)
         .build_transport(false)
-        .codec_path("crate::api::grpc::codec::Codec")
+        .codec_path("crate::protocol::codec::Codec")
         // Slices of the message that came, not copies.
         .bytes(".inference.ModelInferRequest.raw_input_contents")
         .bytes(".inference.ModelInferResponse.raw_output_contents")

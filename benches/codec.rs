@@ -9,22 +9,20 @@ use std::{collections::HashMap, hint::black_box, sync::Arc};
 use bytes::Bytes;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use onnxd::{
-    api::{
-        http::{
-            native::{
-                decode::{Form, decode},
-                encode::Encoder,
-            },
-            oip,
-        },
-        oip::inputs::Target,
-    },
     model::{
         manifest::Manifest,
         name::ModelVersion,
         onnx_file::OnnxFile,
         schema::Schema,
         signature::{Dim, OutputSpec, Signature, TensorSpec},
+    },
+    protocol::oip_rest,
+    protocol::{
+        native::{
+            decode::{Form, decode},
+            encode::Encoder,
+        },
+        oip::inputs::Target,
     },
     request::{InferRequest, InferResponse, InputTensor},
     tensor::{data_type::DataType, shape::Shape, tensor::Tensor},
@@ -149,7 +147,7 @@ fn request(values: Vec<f32>, dims: &[usize]) -> InferRequest {
 /// Decodes a body of the Open Inference Protocol: JSON, and the bytes after it.
 fn open_inference(schema: &Schema, json: &Bytes, binary: &Bytes) -> InferRequest {
     let target = Target { name: "model", signature: &schema.signature };
-    oip::decode::decode(target, black_box(json), black_box(binary).clone(), true).expect("a request").0
+    oip_rest::decode::decode(target, black_box(json), black_box(binary).clone(), true).expect("a request").0
 }
 
 /// Writes such a body's JSON for one FP32 input; `data` is `"data":[…]`, or the parameters.

@@ -2,7 +2,7 @@
 //!
 //! An [`Error`] is a kind, a message for the person who sent the request, and optionally a source
 //! that only the log may show. Which HTTP status or gRPC code a kind becomes is decided in
-//! `api/error.rs` and nowhere else. New kinds are added only when a caller must act differently on them.
+//! `edge/error.rs` and nowhere else. New kinds are added only when a caller must act differently on them.
 
 use std::{error, fmt};
 

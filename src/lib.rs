@@ -1,6 +1,6 @@
 //! onnxd serves ONNX models over HTTP.
 //!
-//! The life of a request: bytes are decoded by a protocol ([`api`]) into an [`request::InferRequest`], checked against
+//! The life of a request: bytes are decoded by a protocol ([`protocol`]) into an [`request::InferRequest`], checked against
 //! the model's signature into a [`request::ValidRequest`], queued in the model's lane ([`batching`]), run by its session
 //! ([`engine`]), and the outputs are encoded by the protocol again. [`serving`] is the one door all protocols go through.
 //!
@@ -10,7 +10,12 @@
 pub mod cli;
 pub mod server;
 
-pub mod api;
+pub mod transport;
+
+pub mod edge;
+pub mod protocol;
+
+pub mod json;
 pub mod serving;
 
 pub mod batching;

@@ -21,16 +21,16 @@ use self::{
     preface::is_http2,
 };
 use crate::{
-    api::{
-        grpc::app::GrpcApp,
-        http::{connection::serve_connection, router::Http},
-    },
     config::ServerConfig,
     cpu::CpuBudget,
     engine::Engine,
     error::Result,
     model::repository::{self, FoundModel},
     serving::{loader::Loader, service::InferenceService},
+    transport::{
+        grpc::app::GrpcApp,
+        http::{connection::serve::serve_connection, pipeline::router::Http},
+    },
 };
 
 /// How long an idle connection may still bring a request once the server drains. A client that just read an answer

@@ -5,19 +5,17 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use onnxd::{
-    api::{
-        grpc::{
-            codec::read,
-            inference::decode::decode as decode_tensors,
-            predict::decode::decode as decode_rows,
-            proto::{
-                inference::{ModelInferRequest, model_infer_request::InferInputTensor},
-                onnxd_v1::PredictRequest,
-            },
-        },
-        oip::raw,
-    },
     model::schema::Schema,
+    protocol::{
+        codec::read,
+        oip::raw,
+        oip_grpc::decode::decode as decode_tensors,
+        prediction_service::decode::decode as decode_rows,
+        proto::{
+            inference::{ModelInferRequest, model_infer_request::InferInputTensor},
+            onnxd_v1::PredictRequest,
+        },
+    },
     request::InferRequest,
 };
 use onnxd_fuzz::{

@@ -5,8 +5,8 @@
 use csv::{ByteRecord, ReaderBuilder};
 use libfuzzer_sys::fuzz_target;
 use onnxd::{
-    api::http::mlflow::{csv::decode as decode_csv, decode::decode as decode_json},
     model::schema::Schema,
+    protocol::mlflow::{csv::decode as decode_csv, decode::decode as decode_json},
 };
 use onnxd_fuzz::{
     memory::{OF_TEXT, bounded},

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use onnxd::api::http::native::decode::decode;
+use onnxd::protocol::native::decode::decode;
 use onnxd_fuzz::{
     memory::{OF_TEXT, bounded},
     models::model,

@@ -9,14 +9,14 @@ use bytes::Bytes;
 use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
 use onnxd::{
-    api::{
-        http::oip::{
+    model::schema::Schema,
+    protocol::{
+        oip::raw,
+        oip_rest::{
             binary::{Parts, read_raw, split},
             decode::decode,
         },
-        oip::raw,
     },
-    model::schema::Schema,
     request::InferRequest,
 };
 use onnxd_fuzz::{

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use onnxd::api::http::tfs::{decode::decode, path::Verb};
+use onnxd::protocol::tfs::{decode::decode, verb::Verb};
 use onnxd_fuzz::{
     memory::{OF_TEXT, bounded},
     models::model,

@@ -3,13 +3,13 @@
 use std::sync::LazyLock;
 
 use onnxd::{
-    api::oip::inputs::Target,
     model::{
         manifest::Manifest,
         onnx_file::OnnxFile,
         schema::Schema,
         signature::{Dim, OutputSpec, Signature, TensorSpec},
     },
+    protocol::oip::inputs::Target,
     tensor::data_type::DataType,
 };
 

@@ -7,10 +7,6 @@ use serde_json::{Value, value::RawValue};
 use tokio::runtime::{self, Runtime};
 
 use crate::{
-    api::http::native::{
-        decode::{Decoded, decode},
-        encode::Encoder,
-    },
     cli::{
         EXIT_FAILURE, EXIT_USAGE,
         candidate::Candidate,
@@ -23,6 +19,10 @@ use crate::{
     model::{
         golden::{self, GoldenCase},
         repository::{self, FoundModel},
+    },
+    protocol::native::{
+        decode::{Decoded, decode},
+        encode::Encoder,
     },
     serving::{loader::Loader, registry::ModelRegistry, served_model::ServedModel},
 };

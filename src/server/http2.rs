@@ -20,11 +20,14 @@ use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::sleep};
 use tower::ServiceExt as _;
 
 use crate::{
-    api::{
-        grpc::app::{GrpcApp, is_grpc},
-        http::{connection::Activity, layers::deadline::ConnectionTimer, router::Http, stall::StallGuard},
-    },
     server::http2::stall::{ending_when_stalled, in_pieces},
+    transport::{
+        grpc::app::{GrpcApp, is_grpc},
+        http::{
+            connection::{serve::Activity, stall::StallGuard},
+            pipeline::{layers::deadline::ConnectionTimer, router::Http},
+        },
+    },
 };
 
 /// The most requests of one connection at a time.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onnxd::{api::grpc::proto::inference::*, server::Ending};
+use onnxd::{protocol::proto::inference::*, server::Ending};
 use tokio::sync::mpsc;
 use tonic::{Code, Request, codegen::tokio_stream::wrappers::ReceiverStream};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus};

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use onnxd::api::grpc::proto::{
+use onnxd::protocol::proto::{
     inference::{ModelInferRequest, ModelInferResponse, model_infer_request::InferInputTensor},
     onnxd_v1::{PredictRequest, PredictResponse},
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use onnxd::api::grpc::proto::{
+use onnxd::protocol::proto::{
     inference::{InferTensorContents, ModelInferRequest, model_infer_request::InferInputTensor},
     onnxd_v1::{PredictRequest, PredictResponse, Value, value::Kind},
 };

@@ -1,6 +1,6 @@
 //! Bytes made to harm that say they are messages: each gets a code and a reason, and the next call is answered.
 
-use onnxd::api::grpc::proto::{
+use onnxd::protocol::proto::{
     inference::{
         ModelInferRequest,
         model_infer_request::{InferInputTensor, InferRequestedOutputTensor},

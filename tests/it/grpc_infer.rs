@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use onnxd::{
-    api::grpc::proto::inference::{
+    protocol::proto::inference::{
         InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse,
         infer_parameter::ParameterChoice,
         model_infer_request::{InferInputTensor, InferRequestedOutputTensor},

@@ -1,6 +1,6 @@
 //! `onnxd.v1.PredictionService.Predict`: rows in, predictions out, for every bundled model of rows.
 
-use onnxd::api::grpc::proto::onnxd_v1::{PredictRequest, PredictResponse, Prediction, Row, Value, value::Kind};
+use onnxd::protocol::proto::onnxd_v1::{PredictRequest, PredictResponse, Prediction, Row, Value, value::Kind};
 use serde_json::json;
 use tonic::Code;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use onnxd::api::grpc::proto::{
+use onnxd::protocol::proto::{
     inference::{ModelInferRequest, ModelInferResponse},
     onnxd_v1::{PredictRequest, PredictResponse},
 };

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use onnxd::{api::grpc::proto::onnxd_v1::PredictResponse, server::Ending};
+use onnxd::{protocol::proto::onnxd_v1::PredictResponse, server::Ending};
 use tokio::task::JoinSet;
 use tonic::{Code, Request};
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use onnxd::{
-    api::grpc::proto::inference::{
+    protocol::proto::inference::{
         InferParameter, ModelInferRequest, ModelStreamInferResponse, infer_parameter::ParameterChoice,
     },
     server::Ending,

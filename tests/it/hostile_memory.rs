@@ -3,7 +3,7 @@
 use std::{fs, io::Write as _};
 
 use flate2::{Compression, write::GzEncoder};
-use onnxd::api::grpc::proto::inference::{InferTensorContents, ModelInferRequest};
+use onnxd::protocol::proto::inference::{InferTensorContents, ModelInferRequest};
 use reqwest::RequestBuilder;
 use serde_json::Value;
 use tonic::Code;

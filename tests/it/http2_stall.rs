@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use onnxd::api::grpc::proto::inference::ModelInferRequest;
+use onnxd::protocol::proto::inference::ModelInferRequest;
 use reqwest::{Client, Response};
 
 use crate::{

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use half::{bf16, f16};
 use onnxd::{
-    api::grpc::proto::inference::{
+    protocol::proto::inference::{
         InferTensorContents, ModelInferRequest, ModelInferResponse, model_infer_request::InferInputTensor,
     },
     tensor::data_type::DataType,

@@ -9,7 +9,6 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    api::http::native::decode::decode,
     cli::{
         bench::{
             bodies::RequestBody,
@@ -25,6 +24,7 @@ use crate::{
         repository,
         schema::Schema,
     },
+    protocol::native::decode::decode,
     request::{Tensors, ValidRequest},
     serving::probe::probe,
     tensor::tensor::Tensor,

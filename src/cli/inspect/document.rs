@@ -6,7 +6,6 @@ use serde::Serialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
-    api::http::native::models::{ExecutionDetails, SchemaDetails},
     cli::{
         candidate::{Candidate, VersionFiles},
         inspect::predict_path,
@@ -18,6 +17,7 @@ use crate::{
         task::Task,
     },
     serving::served_model::ServedModel,
+    transport::http::endpoints::native::models::{ExecutionDetails, SchemaDetails},
 };
 
 /// What is known of a model version.

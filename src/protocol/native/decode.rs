@@ -1,0 +1,201 @@
+//! A body of the native API to tensors, in one pass and straight into the model's element types.
+//!
+//! The first key decides what the body is: `features`, `instances` or `inputs`, alone, or else one row by name. Rows
+//! and features are counted from 0 in messages, as in an index. What a value of JSON may become is said in `json`.
+
+use std::borrow::Cow;
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::{
+    error::{Error, Result},
+    json::{
+        fault::Fault,
+        nested::read_tensor,
+        reader::{Kind, Reader},
+        string::RawString,
+    },
+    model::schema::Schema,
+    protocol::native::{
+        decode_messages,
+        decode_rows::{Body, read_rows},
+    },
+    request::{InferRequest, InputTensor, InputTensors},
+};
+
+/// Whether an answer is an object or a list: one row in, one object out; rows in, a list out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One row: the prediction's keys stand in the answer itself.
+    One,
+    /// Rows, or raw tensors: a list of predictions.
+    Many,
+}
+
+/// A body, decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded {
+    /// The tensors, of the element types and shapes that the model declares.
+    pub request: InferRequest,
+    /// The form of the answer.
+    pub form: Form,
+}
+
+/// Decodes a body for a model of this schema. What it accepts, `ValidRequest::new` accepts too.
+///
+/// # Errors
+/// `InvalidArgument`: `Request must be JSON: …` where it is not, else what was expected and what came, with the row,
+/// the feature or the index.
+pub fn decode(schema: &Schema, body: &[u8]) -> Result<Decoded> {
+    let mut reader = Reader::of_body(body)?;
+    if reader.kind()? != Kind::Object {
+        return Err(not_an_object(schema, &mut reader));
+    }
+    if !reader.open_object()? {
+        reader.finish()?;
+        let example = decode_messages::example(schema);
+        return Err(Error::invalid(format!("expected an object such as {example}, but got an empty one")));
+    }
+    let key = reader.key()?;
+    let mut decoded = Decoded { request: InferRequest::default(), form: Form::Many };
+    let inputs = &mut decoded.request.inputs;
+    let body = match envelope(schema, &mut reader, key)? {
+        Some(Envelope::Inputs) => {
+            decode_inputs(schema, &mut reader, inputs)?;
+            reader.finish()?;
+            return Ok(decoded);
+        }
+        Some(Envelope::Features) => Body::Features,
+        Some(Envelope::Instances) => Body::Instances,
+        None => Body::Flat(key),
+    };
+    decoded.form = match (&schema.rows, &body) {
+        (Some(rows), Body::Flat(key)) if rows.features.is_none() => {
+            return Err(unknown_key(schema, key));
+        }
+        (Some(rows), _) => read_rows(schema, rows, &mut reader, body, inputs)?,
+        (None, Body::Flat(key)) => return Err(unknown_key(schema, key)),
+        (None, _) => return Err(not_rows(schema, &key)),
+    };
+    reader.finish()?;
+    Ok(decoded)
+}
+
+/// The keys that hold everything else.
+#[derive(Clone, Copy)]
+enum Envelope {
+    Features,
+    Instances,
+    Inputs,
+}
+
+impl Envelope {
+    fn of(key: &RawString<'_>) -> Option<Self> {
+        [("features", Self::Features), ("instances", Self::Instances), ("inputs", Self::Inputs)]
+            .into_iter()
+            .find_map(|(name, envelope)| key.is(name).then_some(envelope))
+    }
+}
+
+/// Tells whether a key is that of an envelope, unless a feature has that name.
+pub(super) fn is_envelope(key: &RawString<'_>) -> bool {
+    Envelope::of(key).is_some()
+}
+
+/// Tells which envelope the first key opens; a feature may have the name of one, and is then a scalar.
+fn envelope(schema: &Schema, reader: &mut Reader<'_>, key: RawString<'_>) -> Result<Option<Envelope>> {
+    let Some(envelope) = Envelope::of(&key) else {
+        return Ok(None);
+    };
+    if !matches!(reader.kind()?, Kind::Scalar | Kind::String) {
+        return Ok(Some(envelope));
+    }
+    let features = schema.rows.as_ref().and_then(|rows| rows.features.as_ref());
+    let is_feature = features.is_some_and(|features| features.names().iter().any(|name| key.is(name)));
+    Ok((!is_feature).then_some(envelope))
+}
+
+/// Checks that nothing stands beside the envelope that has just been read.
+pub(super) fn close_envelope(reader: &mut Reader<'_>, name: &str) -> Result<(), Fault> {
+    if !reader.more_members()? {
+        return Ok(());
+    }
+    let key = reader.key()?;
+    Err(match key.is(name) {
+        true => Fault::value(format!("duplicate key {name:?}")),
+        false => Fault::value(format!(
+            "unexpected key {} beside {name:?}, which must stand alone",
+            decode_messages::quoted(&key.decode()?)
+        )),
+    })
+}
+
+/// Reads `{"name": nested lists, …}` and what closes the body.
+fn decode_inputs(schema: &Schema, reader: &mut Reader<'_>, inputs: &mut InputTensors) -> Result<()> {
+    let specs = &schema.signature.inputs;
+    if reader.kind()? != Kind::Object {
+        let expected = format!("an object with {}", decode_messages::inputs(schema));
+        return Err(reader.mismatch(&expected).context("\"inputs\"").into());
+    }
+    let mut seen: SmallVec<[bool; 16]> = smallvec![false; specs.len()];
+    let mut more = reader.open_object()?;
+    while more {
+        let key = reader.key()?;
+        let Some(index) = specs.iter().position(|spec| key.is(&spec.name)) else {
+            let name = decode_messages::quoted(&key.decode()?);
+            return Err(Error::invalid(format!("unknown input {name}: expected {}", decode_messages::inputs(schema))));
+        };
+        let spec = &specs[index];
+        if seen[index] {
+            return Err(Error::invalid(format!("duplicate key {:?} in \"inputs\"", spec.name)));
+        }
+        seen[index] = true;
+        inputs.push(InputTensor { name: spec.name.clone(), tensor: read_tensor(reader, spec)? });
+        more = reader.more_members()?;
+    }
+    close_envelope(reader, "inputs")?;
+    match seen.iter().position(|seen| !seen) {
+        None => Ok(()),
+        Some(index) => {
+            let spec = &specs[index];
+            Err(Error::invalid(format!("input {:?}: expected {spec}, but it is missing", spec.name)))
+        }
+    }
+}
+
+#[cold]
+fn not_an_object(schema: &Schema, reader: &mut Reader<'_>) -> Error {
+    let example = decode_messages::example(schema);
+    let fault = reader.mismatch(&format!("an object such as {example}"));
+    // A list may be cut off or followed by something, and then the body is no JSON at all.
+    *reader = reader.rewound();
+    match reader.skip().and_then(|()| reader.finish()) {
+        Ok(()) => fault.into(),
+        Err(other) => other.into(),
+    }
+}
+
+#[cold]
+fn unknown_key(schema: &Schema, key: &RawString<'_>) -> Error {
+    let expected = match schema.rows {
+        Some(_) => "\"features\", \"instances\" or \"inputs\"",
+        None => "\"inputs\"",
+    };
+    let example = decode_messages::example(schema);
+    match key.decode() {
+        Ok(name) => {
+            let name = decode_messages::quoted(&name);
+            Error::invalid(format!("unknown key {name}: expected {expected}, as in {example}"))
+        }
+        Err(fault) => fault.into(),
+    }
+}
+
+#[cold]
+fn not_rows(schema: &Schema, key: &RawString<'_>) -> Error {
+    let name = key.decode().unwrap_or(Cow::Borrowed("features"));
+    let example = decode_messages::example(schema);
+    Error::invalid(format!(
+        "unexpected key {name:?}: the model's inputs are not rows of features; expected \"inputs\", as in {example}"
+    ))
+}

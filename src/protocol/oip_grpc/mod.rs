@@ -1,0 +1,4 @@
+//! The Open Inference Protocol's messages over gRPC.
+
+pub mod decode;
+pub mod describe;

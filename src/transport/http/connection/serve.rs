@@ -1,0 +1,144 @@
+//! One HTTP/1 connection: serving it, and ending it when nothing comes of it.
+
+use std::{
+    cell::RefCell,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt as _, future::Either, stream::FuturesUnordered};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, sync::watch, time::sleep_until};
+use tower::Service as _;
+
+use crate::transport::http::{
+    connection::stall::StallGuard,
+    pipeline::{layers::deadline::ConnectionTimer, router::Http},
+};
+
+/// What is going on on a connection.
+#[derive(Debug)]
+pub struct Activity {
+    /// Whether a request is being answered.
+    answering: AtomicBool,
+    /// Whether the body of that request has been read to its end.
+    body_read: AtomicBool,
+    /// When the connection was opened, or the last answer made or written. Held for an instant, and never contended.
+    waiting_since: Mutex<Instant>,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Activity {
+    /// Begins with no request.
+    pub fn new() -> Self {
+        let (answering, body_read) = (AtomicBool::new(false), AtomicBool::new(true));
+        Self { answering, body_read, waiting_since: Mutex::new(Instant::now()) }
+    }
+
+    /// Says that a request is here, and whether its body ends with its head.
+    pub fn begin(&self, body_read: bool) {
+        self.body_read.store(body_read, Ordering::Release);
+        self.answering.store(true, Ordering::Release);
+    }
+
+    /// Says that the request's body has been read to its end.
+    pub fn body_read(&self) {
+        self.body_read.store(true, Ordering::Release);
+    }
+
+    /// Tells whether the request's body has been read to its end.
+    pub fn has_body(&self) -> bool {
+        self.body_read.load(Ordering::Acquire)
+    }
+
+    /// Says that the request is answered `now`.
+    pub fn end(&self, now: Instant) {
+        self.answering.store(false, Ordering::Release);
+        self.wrote(now);
+    }
+
+    /// Says that something was written `now`, after a wait.
+    pub fn wrote(&self, now: Instant) {
+        *self.waiting_since.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// Waits until there has been no request for `keep_alive`: neither a whole head of one, nor one being answered.
+    ///
+    /// One timer for all of a connection's requests: hyper's own is set, and its driver told, with each.
+    async fn idle_for(&self, keep_alive: Duration) {
+        let mut until = Instant::now() + keep_alive;
+        loop {
+            sleep_until(until.into()).await;
+            let now = Instant::now();
+            until = match self.answering.load(Ordering::Acquire) {
+                true => now + keep_alive,
+                false => *self.waiting_since.lock().unwrap_or_else(PoisonError::into_inner) + keep_alive,
+            };
+            if until <= now {
+                return;
+            }
+        }
+    }
+}
+
+/// Why a connection is ended from this side.
+enum End {
+    Idle,
+    Told,
+}
+
+/// Serves one connection until it ends. Once the server drains, each answer says `connection: close`; once `close_idle`
+/// changes, the connection ends after the request in flight, or at once if there is none.
+pub async fn serve_connection(
+    stream: TcpStream,
+    http: Arc<Http>,
+    mut close_idle: watch::Receiver<()>,
+    keep_alive: Duration,
+) {
+    // A small answer must not wait for the acknowledgement of the one before it.
+    let _unsupported = stream.set_nodelay(true);
+    let activity = Arc::new(Activity::new());
+    let stream = StallGuard::new(stream, keep_alive, Arc::clone(&activity));
+    let service = RefCell::new(http.service(ConnectionTimer::new(keep_alive), Arc::clone(&activity)));
+    let answer = service_fn(move |request: Request<Incoming>| service.borrow_mut().call(request));
+    let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+    // Polled only when one of them is woken, and not with each request.
+    let mut ends = FuturesUnordered::new();
+    ends.push(Either::Left(async {
+        activity.idle_for(keep_alive).await;
+        End::Idle
+    }));
+    ends.push(Either::Right(async {
+        // A sender that is gone means the same: the server has ended.
+        let _told = close_idle.changed().await;
+        End::Told
+    }));
+    // An error here is the client's: it left, or sent what is not HTTP, and hyper has answered that.
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        Some(end) = ends.next() => match end {
+            End::Idle => {
+                tracing::debug!("a connection was idle for {keep_alive:?}");
+                return;
+            }
+            End::Told => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("a connection ended early: {error}");
+    }
+}

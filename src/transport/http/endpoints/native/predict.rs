@@ -1,0 +1,91 @@
+//! `POST /predict` and its longer forms.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Bytes,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use futures_util::future::{BoxFuture, ready};
+use jiff::Timestamp;
+
+use crate::{
+    edge::{error::ErrorResponse, prediction::Protocol},
+    error::Result,
+    protocol::native::decode::{Decoded, Form, decode},
+    request::{InferRequest, InferResponse},
+    serving::served_model::ServedModel,
+    tensor::tensor::Tensor,
+    transport::http::pipeline::{
+        answer::{Begun, answer},
+        app::App,
+        arrival::{Arrival, Routed},
+        url_path::{Named, UrlPath, named},
+    },
+};
+
+/// About how many bytes a number takes in JSON.
+const BYTES_PER_VALUE: usize = 10;
+
+/// `POST /predict`
+pub fn default_model(State(app): State<App>, Routed(arrival): Routed) -> BoxFuture<'static, Response> {
+    predict(&app, app.service.find(None, None), arrival)
+}
+
+/// `POST /models/{model}/predict`
+pub fn model(
+    State(app): State<App>,
+    UrlPath(model): UrlPath<String>,
+    Routed(arrival): Routed,
+) -> BoxFuture<'static, Response> {
+    predict(&app, app.service.find(Some(&model), None), arrival)
+}
+
+/// `POST /models/{model}/versions/{version}/predict`
+pub fn version(
+    State(app): State<App>,
+    UrlPath((model, version)): UrlPath<(String, String)>,
+    Routed(arrival): Routed,
+) -> BoxFuture<'static, Response> {
+    predict(&app, app.service.find(Some(&model), Some(&version)), arrival)
+}
+
+/// All three, past the router.
+pub fn directly(app: &App, arrival: Arrival) -> BoxFuture<'static, Response> {
+    let Named { model, version } = named(arrival.uri().path());
+    predict(app, app.service.find(model, version), arrival)
+}
+
+/// Begins before the future is polled, so that the request's head, which is large, is neither moved into it nor kept.
+fn predict(app: &App, model: Result<Arc<ServedModel>>, arrival: Arrival) -> BoxFuture<'static, Response> {
+    match model.map_err(ErrorResponse::from).and_then(|model| Begun::new(model, arrival)) {
+        Ok(begun) => Box::pin(answer(app.clone(), Native(app.clone()), begun)),
+        Err(error) => Box::pin(ready(error.into_response())),
+    }
+}
+
+/// The native protocol.
+struct Native(App);
+
+impl Protocol for Native {
+    type Body = Bytes;
+    type Form = Form;
+    type Answer = Vec<u8>;
+
+    fn decoded_bytes(&self, body: &Bytes) -> usize {
+        body.len()
+    }
+
+    fn decode(&self, model: &ServedModel, body: Bytes) -> Result<(InferRequest, Form)> {
+        decode(&model.schema, &body).map(|Decoded { request, form }| (request, form))
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse, _form: &Form) -> usize {
+        response.outputs.iter().map(Tensor::len).sum::<usize>() * BYTES_PER_VALUE
+    }
+
+    fn encode(&self, model: &ServedModel, response: InferResponse, form: Form) -> Result<Vec<u8>> {
+        self.0.with_encoder(model, |encoder| encoder.encode(&response, form, Timestamp::now()))
+    }
+}

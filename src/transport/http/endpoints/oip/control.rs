@@ -1,0 +1,51 @@
+//! The repository: its index; loading and unloading, which are off.
+
+use axum::{extract::State, response::Response};
+use serde::Deserialize;
+
+use crate::{
+    edge::error::ErrorResponse,
+    error::{Error, Result},
+    protocol::oip::index,
+    transport::http::{
+        endpoints::oip::models::plain,
+        pipeline::{
+            app::App,
+            arrival::{Arrival, CalledBody, Routed},
+            body::UnreadBody,
+            url_path::UrlPath,
+        },
+    },
+};
+
+/// The body of a request for the index.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct IndexRequest {
+    /// Whether only what serves is listed.
+    ready: bool,
+}
+
+/// `POST /v2/repository/index`
+pub async fn index(State(app): State<App>, Routed(arrival): Routed) -> Result<Response, ErrorResponse> {
+    let IndexRequest { ready } = read_index_request(&app, arrival).await?;
+    Ok(plain(index::list(app.service.registry(), ready)))
+}
+
+/// `POST /v2/repository/models/{model}/load` and `…/unload`
+pub async fn refuse(UrlPath(_model): UrlPath<String>) -> ErrorResponse {
+    index::control_is_off().into()
+}
+
+async fn read_index_request(app: &App, arrival: Arrival) -> Result<IndexRequest, ErrorResponse> {
+    let (head, CalledBody { call, body }) = arrival.into_parts();
+    let body = UnreadBody::new(&head.headers, body).read(app.config.limits.max_body_bytes, call.deadline()?).await?;
+    match body.trim_ascii() {
+        [] => Ok(IndexRequest::default()),
+        json => serde_json::from_slice(json).map_err(|error| {
+            let what =
+                if error.is_data() { "expected an object such as {\"ready\":true}" } else { "Request must be JSON" };
+            Error::invalid(format!("{what}: {error}")).into()
+        }),
+    }
+}

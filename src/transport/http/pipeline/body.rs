@@ -1,0 +1,185 @@
+//! Reading a request's body: at most so many bytes, counted after decompression, in at most so much time.
+
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, header},
+};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+
+use crate::{
+    edge::prediction::Deadline,
+    error::{Error, ErrorKind, Result},
+    transport::http::pipeline::arrival::RequestBody,
+};
+
+/// After so many bytes, which take less than half a millisecond to decompress, reading a body lets others have their turn.
+const TURN_BYTES: usize = 256 * 1024;
+
+/// A body that is still to be read, without the rest of its request, which would only be carried about.
+#[derive(Debug)]
+pub struct UnreadBody {
+    body: RequestBody,
+    /// Whether the client waits for word before it sends the body.
+    asks_first: bool,
+}
+
+impl UnreadBody {
+    /// Takes the body of a request with this head.
+    pub fn new(headers: &HeaderMap, body: RequestBody) -> Self {
+        Self { body, asks_first: headers.contains_key(header::EXPECT) }
+    }
+
+    /// Reads the whole body. What did not arrive by the deadline is the deadline layer's to refuse.
+    ///
+    /// # Errors
+    /// `PayloadTooLarge` over the limit, `InvalidArgument` where it breaks off or is not what its `content-encoding` says.
+    #[expect(clippy::manual_async_fn, reason = "arguments of an async function lie in its future twice")]
+    pub fn read(mut self, max_body_bytes: usize, deadline: Deadline) -> impl Future<Output = Result<Bytes>> + Send {
+        // Most bodies come in one piece, and what is kept for others would be moved about with each request.
+        async move {
+            let declared = self.body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+            if let Some(declared) = declared.filter(|length| *length > max_body_bytes) {
+                return Err(Box::pin(self.refuse(max_body_bytes, declared, deadline)).await);
+            }
+            let first = match self.body.frame().await {
+                Some(frame) => frame.map_err(|error| unreadable(&error))?.into_data().unwrap_or_default(),
+                None => return Ok(Bytes::new()),
+            };
+            match self.body.is_end_stream() && first.len() <= max_body_bytes {
+                true => Ok(first),
+                false => Box::pin(collect(self.body, first, max_body_bytes, declared)).await,
+            }
+        }
+    }
+
+    /// Lets a client that is already sending finish, as far as twice the limit, so that it reads the answer instead of a
+    /// reset connection. One that asked first (`expect: 100-continue`) is answered at once.
+    async fn refuse(mut self, max_body_bytes: usize, declared: usize, deadline: Deadline) -> Error {
+        let mut left = if self.asks_first { 0 } else { max_body_bytes.saturating_mul(2) };
+        let drain = async {
+            while left > 0 {
+                let Some(Ok(frame)) = self.body.frame().await else { return };
+                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            }
+        };
+        let _gave_up = tokio::time::timeout_at(deadline.at, drain).await;
+        too_large(max_body_bytes, Some(declared))
+    }
+}
+
+/// Puts the frames of a body together, of which the first is there; a body of one frame is not copied.
+///
+/// A buffer that grows is copied, and copying megabytes takes longer than the event loop may be held. So a body of declared
+/// length gets its room at once, which costs no memory before it is written to, and any other is kept in pieces.
+async fn collect(
+    mut body: RequestBody,
+    mut first: Bytes,
+    max_body_bytes: usize,
+    declared: Option<usize>,
+) -> Result<Bytes> {
+    let (mut piece, mut pieces) = (BytesMut::new(), Vec::new());
+    let (mut length, mut bytes_in_turn) = (first.len(), 0);
+    loop {
+        if length > max_body_bytes {
+            return Err(too_large(max_body_bytes, None));
+        }
+        let Some(frame) = body.frame().await else { break };
+        let Ok(data) = frame.map_err(|error| unreadable(&error))?.into_data() else { continue };
+        length += data.len();
+        if length == data.len() {
+            first = data;
+            continue;
+        }
+        if declared.is_none() && piece.len() + data.len() > TURN_BYTES {
+            pieces.push(std::mem::take(&mut piece).freeze());
+        }
+        if piece.is_empty() {
+            piece.reserve(declared.unwrap_or(TURN_BYTES.min(length * 2)));
+        }
+        piece.extend_from_slice(&std::mem::take(&mut first));
+        piece.extend_from_slice(&data);
+        bytes_in_turn += data.len();
+        if bytes_in_turn >= TURN_BYTES {
+            bytes_in_turn = 0;
+            // A small compressed body holds megabytes that are there without any waiting: unless it gives way, the event
+            // loop answers nobody until all of them are decompressed.
+            tokio::task::yield_now().await;
+        }
+    }
+    match pieces.is_empty() {
+        true if piece.is_empty() => Ok(first),
+        true => Ok(piece.freeze()),
+        false => {
+            pieces.push(piece.freeze());
+            tokio::task::spawn_blocking(move || join(pieces, length)).await.map_err(Error::internal)
+        }
+    }
+}
+
+/// Lays the pieces end to end; each is given back once it is copied.
+fn join(pieces: Vec<Bytes>, length: usize) -> Bytes {
+    let mut whole = BytesMut::with_capacity(length);
+    pieces.into_iter().for_each(|piece| whole.extend_from_slice(&piece));
+    whole.freeze()
+}
+
+fn too_large(max_body_bytes: usize, declared: Option<usize>) -> Error {
+    let came = declared.map_or_else(String::new, |declared| format!(", but the body has {declared}"));
+    Error::new(
+        ErrorKind::PayloadTooLarge,
+        format!("expected at most {max_body_bytes} bytes (--max-body-bytes, counted after decompression){came}"),
+    )
+}
+
+fn unreadable(error: &(dyn std::error::Error + Send + Sync)) -> Error {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        reason = cause.to_string();
+        source = cause.source();
+    }
+    Error::invalid(format!("the request body cannot be read: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::poll_fn, pin::pin, time::Duration};
+
+    use axum::body::Body;
+    use futures_util::stream;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Reads a body whose frames are all there, and returns it with how often the event loop had its turn.
+    async fn read_counting_turns(frames: Vec<Bytes>) -> (Bytes, usize) {
+        let body = Body::from_stream(stream::iter(frames.into_iter().map(Ok::<_, Infallible>)));
+        let deadline = Deadline { at: Instant::now() + Duration::from_secs(60), allowed: Duration::from_secs(60) };
+        let mut reading = pin!(UnreadBody::new(&HeaderMap::new(), RequestBody::Boxed(body)).read(usize::MAX, deadline));
+        let mut turns = 0;
+        let read = poll_fn(|context| {
+            turns += 1;
+            reading.as_mut().poll(context)
+        });
+        (read.await.unwrap(), turns)
+    }
+
+    #[tokio::test]
+    async fn large_body_that_is_there_gives_way_while_it_is_read() {
+        let frame = Bytes::from(vec![b' '; 4096]);
+        let (whole, turns) = read_counting_turns(vec![frame; 1024]).await;
+        assert_eq!(whole.len(), 4 << 20);
+        assert!(turns >= (4 << 20) / TURN_BYTES, "{turns} turns");
+    }
+
+    #[tokio::test]
+    async fn frames_are_put_together_in_their_order() {
+        for count in [0, 1, 2, 300] {
+            let frames: Vec<_> = (0..count).map(|index: u16| Bytes::from(index.to_le_bytes().repeat(2500))).collect();
+            let whole = frames.concat();
+            assert_eq!(read_counting_turns(frames).await.0, whole, "{count} frames");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Compression, for those requests that have to do with it.
+//!
+//! tower-http's layers wrap every body, compressed or not. A request that neither is compressed nor asks for a compressed
+//! answer, as most small predictions are, goes past them.
+
+#![expect(missing_docs, reason = "pin_project! takes no documentation on the fields of variants")]
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::Body,
+    http::{
+        Extensions, HeaderMap, HeaderValue, Request, StatusCode, Version,
+        header::{self, Entry},
+    },
+    response::{IntoResponse, Response},
+};
+use futures_util::future::BoxFuture;
+use pin_project_lite::pin_project;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt as _};
+use tower_http::{
+    compression::{
+        CompressionLayer,
+        predicate::{Predicate, SizeAbove},
+    },
+    decompression::{DecompressionBody, RequestDecompressionLayer},
+};
+
+use crate::transport::http::pipeline::{
+    arrival::{Arrival, CalledBody, RequestBody},
+    layers::pieces::in_pieces,
+};
+
+/// Below this size an answer is not compressed: it fits one packet anyway.
+const MIN_COMPRESSED_BYTES: u64 = 1024;
+
+/// The names in `accept-encoding` by which an answer may be compressed.
+const ACCEPTED_CODINGS: [&str; 4] = ["gzip", "x-gzip", "zstd", "*"];
+
+/// The names that a content coding comes under, with the one that tower-http knows.
+const KNOWN_CODINGS: [(&str, &str); 5] =
+    [("gzip", "gzip"), ("x-gzip", "gzip"), ("deflate", "deflate"), ("zstd", "zstd"), ("identity", "identity")];
+
+/// Understands compressed requests (gzip, deflate, zstd) and compresses answers (gzip, zstd) for clients that accept it.
+/// The limit on the body is counted by whoever reads it, inside of this layer: see `UnreadBody::read`.
+#[derive(Clone, Copy, Debug)]
+pub struct CodingsLayer;
+
+impl<S> Layer<S> for CodingsLayer {
+    type Service = Codings<S>;
+
+    fn layer(&self, plain: S) -> Codings<S> {
+        Codings { plain }
+    }
+}
+
+/// The service of [`CodingsLayer`].
+#[derive(Clone, Debug)]
+pub struct Codings<S> {
+    plain: S,
+}
+
+impl<S> Service<Arrival> for Codings<S>
+where
+    S: Service<Arrival, Response = Response> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = EitherWay<S::Future, BoxFuture<'static, Result<Response, S::Error>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.plain.poll_ready(context)
+    }
+
+    fn call(&mut self, mut arrival: Arrival) -> Self::Future {
+        normalise(arrival.headers_mut());
+        let headers = arrival.headers();
+        match headers.contains_key(header::ACCEPT_ENCODING) || headers.contains_key(header::CONTENT_ENCODING) {
+            true => EitherWay::Coded { response: coded(self.plain.clone(), arrival) },
+            false => EitherWay::Plain { response: self.plain.call(arrival) },
+        }
+    }
+}
+
+/// Answers a request through tower-http's layers.
+fn coded<S>(plain: S, mut arrival: Arrival) -> BoxFuture<'static, Result<Response, S::Error>>
+where
+    S: Service<Arrival, Response = Response> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+{
+    let accepted = arrival.headers().get_all(header::ACCEPT_ENCODING);
+    let may_compress = accepted.iter().any(|value| ACCEPTED_CODINGS.iter().any(|name| names(value, name)));
+    accept_as_it_is(arrival.headers_mut());
+    let (head, CalledBody { call, body }) = arrival.into_parts();
+    let coded = ServiceBuilder::new()
+        .map_response(IntoResponse::into_response)
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES).and(may_be_compressed)))
+        .layer(RequestDecompressionLayer::new())
+        .map_request(move |request: Request<DecompressionBody<RequestBody>>| {
+            let call = call.clone();
+            request.map(|body| CalledBody { call, body: RequestBody::Boxed(Body::new(body)) })
+        })
+        // Compressing takes long; sending as it is does not.
+        .map_response(move |response: Response| if may_compress { response.map(in_pieces) } else { response })
+        .service(plain);
+    Box::pin(coded.oneshot(Request::from_parts(head, body)))
+}
+
+/// Left in the extensions of a response that must stay as it is, because there are clients that accept compressed answers
+/// without understanding them.
+#[derive(Clone, Copy, Debug)]
+pub struct Uncompressed;
+
+/// Tells whether a response may be compressed. Errors never are: their bodies are written outside of this layer.
+fn may_be_compressed(_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions) -> bool {
+    extensions.get::<Uncompressed>().is_none()
+}
+
+/// Tells whether a list of codings names this one.
+fn names(list: &HeaderValue, coding: &str) -> bool {
+    let mut names = list.as_bytes().split(|byte| matches!(byte, b',' | b';'));
+    names.any(|name| name.trim_ascii().eq_ignore_ascii_case(coding.as_bytes()))
+}
+
+/// Says first that an answer as it is will do, if nothing else does. Clients that refuse everything would get the answer
+/// with the status 406, after a run that was counted as a success.
+fn accept_as_it_is(headers: &mut HeaderMap) {
+    if let Entry::Occupied(mut accepted) = headers.entry(header::ACCEPT_ENCODING) {
+        let others: Vec<_> = accepted.insert_mult(HeaderValue::from_static("identity;q=0.001")).collect();
+        others.into_iter().for_each(|other| accepted.append(other));
+    }
+}
+
+/// Writes a known content coding as tower-http knows it: the names have no case, and `x-gzip` means `gzip` (RFC 9110,
+/// section 8.4.1).
+fn normalise(headers: &mut HeaderMap) {
+    let Some(value) = headers.get_mut(header::CONTENT_ENCODING) else { return };
+    let known = KNOWN_CODINGS.iter().find(|(name, _)| value.as_bytes().eq_ignore_ascii_case(name.as_bytes()));
+    if let Some((_, name)) = known {
+        *value = HeaderValue::from_static(name);
+    }
+}
+
+pin_project! {
+    /// The response to come, by either way.
+    #[project = EitherProjection]
+    #[derive(Debug)]
+    pub enum EitherWay<P, C> {
+        /// Past the compression.
+        Plain {
+            #[pin]
+            response: P,
+        },
+        /// Through it.
+        Coded {
+            #[pin]
+            response: C,
+        },
+    }
+}
+
+impl<P: Future, C: Future<Output = P::Output>> Future for EitherWay<P, C> {
+    type Output = P::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            EitherProjection::Plain { response } => response.poll(context),
+            EitherProjection::Coded { response } => response.poll(context),
+        }
+    }
+}

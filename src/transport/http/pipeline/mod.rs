@@ -1,0 +1,12 @@
+//! From a request's head to its handler, and from the handler's answer to the connection.
+
+pub mod answer;
+pub mod app;
+pub mod arrival;
+pub mod body;
+pub mod call;
+pub mod dispatch;
+pub mod layers;
+pub mod router;
+pub mod routes;
+pub mod url_path;
