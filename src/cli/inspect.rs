@@ -1,18 +1,18 @@
 //! `onnxd inspect`: what a model takes and answers, and where each of these facts was learnt.
 //!
-//! `sheet` lays a version out for people, with a command to try from `example`; `document` writes it as JSON. What both
-//! must work out first is here.
+//! `sheet` lays a version out for people, with a command to try from `example`; `document` writes it as JSON.
 
 mod document;
 mod example;
 mod sheet;
+mod text;
 
-use std::{fmt::Write as _, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use crate::{
     cli::{
         EXIT_FAILURE, EXIT_USAGE,
-        candidate::{Candidate, VersionFiles},
+        candidate::Candidate,
         fail,
         inspect::document::Document,
         page::{Page, print},
@@ -20,10 +20,7 @@ use crate::{
     config::InspectSettings,
     engine::onnx_runtime::OrtEngine,
     error::{Error, Result},
-    model::{
-        repository::{self, FoundModel},
-        signature::{Dim, TensorSpec},
-    },
+    model::repository::{self, FoundModel},
     serving::{loader::Loader, registry::ModelRegistry},
 };
 
@@ -73,48 +70,4 @@ fn find(settings: &InspectSettings) -> Result<Vec<FoundModel>> {
         found.retain(|model| model.name.as_str() == name);
     }
     Ok(found)
-}
-
-/// Returns the path at which a server answers for this version.
-fn predict_path(name: &str, files: &VersionFiles) -> String {
-    match files.is_default {
-        true => format!("/models/{name}/predict"),
-        false => format!("/models/{name}/versions/{}/predict", files.version),
-    }
-}
-
-/// Writes a shape with the graph's own names: `[N, 4]`, `[-1, 3]`; `any shape` of an unknown rank.
-fn shape_text(tensor: &TensorSpec) -> String {
-    let Some(dims) = &tensor.dims else {
-        return "any shape".to_owned();
-    };
-    let mut text = String::from("[");
-    for (index, dim) in dims.iter().enumerate() {
-        let comma = if index == 0 { "" } else { ", " };
-        let _infallible = match dim {
-            Dim::Fixed(size) => write!(text, "{comma}{size}"),
-            Dim::Dynamic(Some(symbol)) => write!(text, "{comma}{symbol}"),
-            Dim::Dynamic(None) => write!(text, "{comma}-1"),
-        };
-    }
-    text.push(']');
-    text
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::tensor::data_type::DataType;
-
-    pub(super) fn tensor(name: &str, dims: Option<Vec<Dim>>) -> TensorSpec {
-        TensorSpec { name: name.into(), data_type: DataType::Fp32, dims }
-    }
-
-    #[test]
-    fn shapes_have_the_graphs_own_names() {
-        let dims = vec![Dim::Dynamic(Some("N".into())), Dim::Dynamic(None), Dim::Fixed(4)];
-        assert_eq!(shape_text(&tensor("X", Some(dims))), "[N, -1, 4]");
-        assert_eq!(shape_text(&tensor("X", Some(vec![]))), "[]");
-        assert_eq!(shape_text(&tensor("X", None)), "any shape");
-    }
 }

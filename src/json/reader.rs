@@ -7,6 +7,9 @@ use bytes::Bytes;
 
 use crate::json::{fault::Fault, string::RawString};
 
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
 /// U+FEFF in UTF-8: some editors begin every file with it, and RFC 8259 allows to pass over it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -205,6 +208,54 @@ impl<'a> Reader<'a> {
             b'"' => self.raw_string(),
             _ => Err(self.mismatch("a string")),
         }
+    }
+
+    /// Reads a string of which the opening quote stands next.
+    #[inline]
+    pub(super) fn raw_string(&mut self) -> Result<RawString<'a>, Fault> {
+        let start = self.position + 1;
+        let mut at = start;
+        let mut escapes = 0;
+        loop {
+            at = self.next_special(at);
+            match self.bytes.get(at) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escapes += 1;
+                    at += 2;
+                }
+                Some(_) => {
+                    return Err(Fault::syntax("a control character in a string, which must be escaped,", at));
+                }
+                None => {
+                    return Err(Fault::syntax("expected the end of a string, but got the end", self.bytes.len()));
+                }
+            }
+        }
+        self.position = at + 1;
+        Ok(RawString::new(&self.bytes[start..at], escapes, start))
+    }
+
+    /// Returns the first quote, backslash or control character at or after `at`, or the end.
+    #[inline]
+    fn next_special(&self, mut at: usize) -> usize {
+        while let Some(chunk) = self.bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+            let word = u64::from_le_bytes(*chunk);
+            // A byte's high bit marks it; marks above the first may be wrong, which does not matter.
+            let quotes = word ^ (ONES * u64::from(b'"'));
+            let backslashes = word ^ (ONES * u64::from(b'\\'));
+            let marks = (quotes.wrapping_sub(ONES) & !quotes
+                | backslashes.wrapping_sub(ONES) & !backslashes
+                | word.wrapping_sub(ONES * 0x20) & !word)
+                & HIGH_BITS;
+            if marks != 0 {
+                return at + marks.trailing_zeros() as usize / 8;
+            }
+            at += 8;
+        }
+        let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        at + rest.iter().position(special).unwrap_or(rest.len())
     }
 
     /// Checks that nothing but whitespace is left.

@@ -1,11 +1,8 @@
-//! Strings: found eight bytes at a time, unescaped only where there are escapes.
+//! Strings, unescaped only where they have escapes.
 
 use std::{borrow::Cow, str};
 
-use crate::json::{fault::Fault, reader::Reader};
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+use crate::json::fault::Fault;
 
 /// What stands between two quotes, as it was written.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +14,11 @@ pub struct RawString<'a> {
 }
 
 impl<'a> RawString<'a> {
+    /// `bytes` begin at `offset` of the body, and have so many `escapes`.
+    pub(super) fn new(bytes: &'a [u8], escapes: usize, offset: usize) -> Self {
+        Self { bytes, escapes, offset }
+    }
+
     /// Tells whether this is `text`. Malformed escapes and UTF-8 make it different, not faulty.
     #[inline]
     pub fn is(&self, text: &str) -> bool {
@@ -105,59 +107,10 @@ fn unescape_unicode(escape: &str) -> Result<(char, usize), &'static str> {
     }
 }
 
-impl<'a> Reader<'a> {
-    /// Reads a string of which the opening quote stands next.
-    #[inline]
-    pub(super) fn raw_string(&mut self) -> Result<RawString<'a>, Fault> {
-        let start = self.position + 1;
-        let mut at = start;
-        let mut escapes = 0;
-        loop {
-            at = self.next_special(at);
-            match self.bytes.get(at) {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    escapes += 1;
-                    at += 2;
-                }
-                Some(_) => {
-                    return Err(Fault::syntax("a control character in a string, which must be escaped,", at));
-                }
-                None => {
-                    return Err(Fault::syntax("expected the end of a string, but got the end", self.bytes.len()));
-                }
-            }
-        }
-        self.position = at + 1;
-        Ok(RawString { bytes: &self.bytes[start..at], escapes, offset: start })
-    }
-
-    /// Returns the first quote, backslash or control character at or after `at`, or the end.
-    #[inline]
-    fn next_special(&self, mut at: usize) -> usize {
-        while let Some(chunk) = self.bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-            let word = u64::from_le_bytes(*chunk);
-            // A byte's high bit marks it; marks above the first may be wrong, which does not matter.
-            let quotes = word ^ (ONES * u64::from(b'"'));
-            let backslashes = word ^ (ONES * u64::from(b'\\'));
-            let marks = (quotes.wrapping_sub(ONES) & !quotes
-                | backslashes.wrapping_sub(ONES) & !backslashes
-                | word.wrapping_sub(ONES * 0x20) & !word)
-                & HIGH_BITS;
-            if marks != 0 {
-                return at + marks.trailing_zeros() as usize / 8;
-            }
-            at += 8;
-        }
-        let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-        let rest = self.bytes.get(at..).unwrap_or_default();
-        at + rest.iter().position(special).unwrap_or(rest.len())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::reader::Reader;
 
     fn read(json: &str) -> Result<String, String> {
         let mut reader = Reader::new(json.as_bytes());

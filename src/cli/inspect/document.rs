@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 use crate::{
     cli::{
         candidate::{Candidate, VersionFiles},
-        inspect::predict_path,
+        inspect::text::predict_path,
     },
     model::{
         manifest::Manifest,
@@ -164,7 +164,7 @@ fn settings(manifest: &Manifest) -> Value {
 mod tests {
     use super::*;
     use crate::{
-        cli::inspect::tests::tensor,
+        cli::inspect::text::tests::tensor,
         error::Error,
         model::{
             onnx_file::OnnxFile,

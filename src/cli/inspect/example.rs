@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::{
     cli::{
         candidate::VersionFiles,
-        inspect::predict_path,
+        inspect::text::predict_path,
         page::{block_width, count, fill},
     },
     serving::served_model::ServedModel,

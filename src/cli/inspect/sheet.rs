@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{
     cli::{
         candidate::{Candidate, VersionFiles},
-        inspect::{example::command, shape_text},
+        inspect::{example::command, text::shape_text},
         page::{Page, size},
     },
     model::{

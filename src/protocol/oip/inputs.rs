@@ -2,13 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
     error::{Error, Result},
     model::signature::{Signature, TensorSpec},
-    protocol::oip::raw,
     request::{InferRequest, InputTensor},
     tensor::{data_type::DataType, shape::Shape, tensor::Tensor},
 };
@@ -149,14 +147,6 @@ impl DeclaredInput<'_> {
     pub fn count(&self) -> usize {
         self.count
     }
-
-    /// Makes the tensor of raw little-endian bytes. Numbers are not copied where they are aligned for their type, strings never.
-    ///
-    /// # Errors
-    /// `InvalidArgument` where they are not what the shape says.
-    pub fn raw(&self, bytes: Bytes) -> Result<Tensor> {
-        raw::read(self, bytes)
-    }
 }
 
 /// Takes dimensions over, none of which may be negative.
@@ -209,8 +199,10 @@ impl<T: fmt::Display> fmt::Display for Dims<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
-    use crate::model::signature::Dim;
+    use crate::{model::signature::Dim, protocol::oip::raw};
 
     fn signature() -> Signature {
         let spec = |name: &str, data_type, dims: &[Dim]| TensorSpec {
@@ -255,7 +247,7 @@ mod tests {
         let signature = signature();
         let mut inputs = Inputs::new(Target { name: "m", signature: &signature });
         let input = inputs.declare("x", "FP32", [0, 4]).unwrap();
-        inputs.push(&input, input.raw(Bytes::new()).unwrap());
+        inputs.push(&input, raw::read(&input, Bytes::new()).unwrap());
         let twice = inputs.declare("x", "FP32", [0, 4]).unwrap_err();
         assert_eq!(twice.message(), "inference input 'x' for model 'm' is there twice");
         assert_eq!(

@@ -11,11 +11,11 @@ use crate::{
 /// The bytes that tell the length of a string.
 const LENGTH_BYTES: usize = size_of::<u32>();
 
-/// Makes a tensor of an input's bytes.
+/// Makes a tensor of an input's bytes. Numbers are not copied where they are aligned for their type; strings are.
 ///
 /// # Errors
 /// `InvalidArgument` where they are not as many as the shape says; nothing of the shape's size is allocated before that.
-pub(super) fn read(input: &DeclaredInput<'_>, bytes: Bytes) -> Result<Tensor> {
+pub fn read(input: &DeclaredInput<'_>, bytes: Bytes) -> Result<Tensor> {
     let Some(size) = input.data_type().size() else { return read_strings(input, &bytes) };
     let expected = input.count() * size;
     if bytes.len() != expected {
@@ -119,7 +119,7 @@ mod tests {
         let spec = TensorSpec { name: "x".into(), data_type, dims: Some(any) };
         let signature = Signature { inputs: vec![spec], outputs: Vec::new() };
         let mut inputs = Inputs::new(Target { name: "m", signature: &signature });
-        inputs.declare("x", data_type.name(), dims.iter().copied())?.raw(Bytes::copy_from_slice(raw))
+        read(&inputs.declare("x", data_type.name(), dims.iter().copied())?, Bytes::copy_from_slice(raw))
     }
 
     fn refuse(data_type: DataType, dims: &[i64], raw: &[u8]) -> String {

@@ -10,6 +10,7 @@ use crate::{
         oip::{
             inputs::{DeclaredInput, Inputs, Target},
             outputs::{OutputRequest, Outputs},
+            raw,
             typed::Contents,
         },
         proto::inference::{
@@ -81,7 +82,7 @@ fn read_raw(declared: &DeclaredInput<'_>, input: &InferInputTensor, bytes: Bytes
             declared.model()
         )));
     }
-    declared.raw(bytes)
+    raw::read(declared, bytes)
 }
 
 fn read_typed(declared: &DeclaredInput<'_>, contents: InferTensorContents) -> Result<Tensor> {
@@ -99,7 +100,7 @@ fn read_typed(declared: &DeclaredInput<'_>, contents: InferTensorContents) -> Re
     match (lists.next(), lists.next()) {
         (Some(contents), None) => declared.typed(contents),
         // No list tells the type of no values.
-        (None, _) if declared.count() == 0 => declared.raw(Bytes::new()),
+        (None, _) if declared.count() == 0 => raw::read(declared, Bytes::new()),
         (None, _) => Err(Error::invalid(format!(
             "unable to find data for input tensor '{}' for model '{}' in request",
             declared.name(),

@@ -6,7 +6,10 @@ use http::{HeaderName, HeaderValue};
 use crate::{
     error::{Error, Result},
     model::signature::{Dim, TensorSpec},
-    protocol::oip::inputs::{Inputs, Target, quoted},
+    protocol::oip::{
+        inputs::{Inputs, Target, quoted},
+        raw,
+    },
     request::InferRequest,
     tensor::{data_type::DataType, tensor::Tensor},
 };
@@ -80,7 +83,7 @@ pub fn read_raw(target: Target<'_>, batched: bool, body: Bytes) -> Result<InferR
     let input = inputs.declare(&spec.name, spec.data_type.name(), dims)?;
     let tensor = match spec.data_type {
         DataType::Bytes => Tensor::from_strings(input.shape().clone(), vec![body])?,
-        _ => input.raw(body)?,
+        _ => raw::read(&input, body)?,
     };
     inputs.push(&input, tensor);
     inputs.finish()

@@ -14,7 +14,10 @@ use crate::{
         reader::{Kind, Reader},
     },
     protocol::{
-        oip::inputs::{DeclaredInput, Inputs, MAX_RANK, quoted},
+        oip::{
+            inputs::{DeclaredInput, Inputs, MAX_RANK, quoted},
+            raw,
+        },
         oip_rest::parameters,
     },
     tensor::tensor::Tensor,
@@ -125,7 +128,7 @@ pub(super) fn read(reader: &mut Reader<'_>, inputs: &mut Inputs<'_>, binary: &mu
     let tensor = match (members.data, members.binary_size) {
         (Data::Read(tensor), None) => tensor,
         (Data::At(position), None) => read_data(&mut reader.at(position), &input)?,
-        (Data::None, Some(size)) => input.raw(binary.take(size, &input)?)?,
+        (Data::None, Some(size)) => raw::read(&input, binary.take(size, &input)?)?,
         (Data::None, None) => {
             return Err(Error::invalid(format!(
                 "input '{}': expected \"data\", or \"binary_data_size\" in its parameters",

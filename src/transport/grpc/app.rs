@@ -10,10 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::FutureExt as _;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::{Code, Status, codec::CompressionEncoding, service::Routes};
 use tonic_health::pb::{self as health_pb, health_server::HealthServer};
 use tower::ServiceExt as _;
@@ -36,6 +33,7 @@ use crate::{
         grpc::{
             answer_body::{AnswerBody, End, code_in},
             call::{Call, Caller},
+            closing::{Closing, stopping},
             health::Health,
             inference::service::OpenInference,
             methods::{Method, Methods},
@@ -54,9 +52,6 @@ const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
 /// The streams that end by themselves when the server stops, after what is under way.
 const ENDING_BY_THEMSELVES: [&str; 1] = ["/inference.GRPCInferenceService/ModelStreamInfer"];
-
-/// Tells when the connection is about to be closed, for streams that nothing else would end.
-pub type Closing = watch::Receiver<()>;
 
 /// The gRPC application; cheap to clone.
 #[derive(Clone, Debug)]
@@ -237,11 +232,6 @@ fn end_of_stream(deadline: Option<Deadline>, closing: Option<Closing>) -> End {
             error = at_closing => error.into(),
         }
     })
-}
-
-/// What a stream ends with when the server stops.
-pub(super) fn stopping() -> Error {
-    Error::unavailable("the server is about to stop")
 }
 
 fn no_such_method(path: &str) -> Status {

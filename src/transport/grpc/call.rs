@@ -14,7 +14,7 @@ use crate::{
     logging::ACCESS_TARGET as TARGET,
     serving::served_model::ServedModel,
     transport::{
-        grpc::{app::Closing, methods::Method},
+        grpc::{closing::Closing, methods::Method},
         http::pipeline::layers::access_log,
     },
 };

@@ -16,7 +16,7 @@ use crate::{
     request::{InferRequest, InferResponse},
     serving::{served_model::ServedModel, service::InferenceService},
     tensor::data_type::DataType,
-    transport::grpc::{call::Caller, inference::service::given_version},
+    transport::grpc::call::Caller,
 };
 
 /// How many times faster bytes are copied than text is read or written.
@@ -35,6 +35,18 @@ pub(super) async fn infer(
     let model = find(service, &request.model_name, given_version(&request.model_version)?)?;
     caller.answered_by(&model);
     prediction::predict(service, &model, deadline, OpenInference, || ready(Ok(request))).await
+}
+
+/// Takes the version of a request; empty is none.
+///
+/// # Errors
+/// `InvalidArgument` where it is not a number.
+pub(super) fn given_version(version: &str) -> Result<Option<&str>> {
+    match version {
+        "" => Ok(None),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Some(digits)),
+        other => Err(Error::invalid(format!("expected a version that is a number, or none, but got {other:?}"))),
+    }
 }
 
 /// The protocol.

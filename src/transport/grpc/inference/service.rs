@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, ErrorKind},
     protocol::{
         oip::{
             config, index, metadata,
@@ -19,7 +19,7 @@ use crate::{
     transport::grpc::{
         call::Caller,
         inference::{
-            infer::infer,
+            infer::{given_version, infer},
             stream::{Answers, answers},
         },
     },
@@ -30,7 +30,7 @@ use crate::{
 pub(in crate::transport::grpc) struct OpenInference(pub(in crate::transport::grpc) Arc<InferenceService>);
 
 /// What a call returns.
-type Answer<T> = std::result::Result<Response<T>, Status>;
+type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl GrpcInferenceService for OpenInference {
@@ -163,18 +163,6 @@ impl GrpcInferenceService for OpenInference {
 
     async fn log_settings(&self, _request: Request<LogSettingsRequest>) -> Answer<LogSettingsResponse> {
         Err(Status::unimplemented("the log is set when the server starts: see --log-level"))
-    }
-}
-
-/// Takes the version of a request; empty is none.
-///
-/// # Errors
-/// `InvalidArgument` where it is not a number.
-pub(super) fn given_version(version: &str) -> Result<Option<&str>> {
-    match version {
-        "" => Ok(None),
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Some(digits)),
-        other => Err(Error::invalid(format!("expected a version that is a number, or none, but got {other:?}"))),
     }
 }
 

@@ -18,8 +18,8 @@ use crate::{
     },
     serving::service::InferenceService,
     transport::grpc::{
-        app::{Closing, stopping},
         call::Caller,
+        closing::{Closing, stopping},
         inference::infer::infer,
     },
 };
