@@ -24,7 +24,7 @@ use crate::{
         decode::{Decoded, decode},
         encode::Encoder,
     },
-    serving::{loader::Loader, registry::ModelRegistry, served_model::ServedModel},
+    serving::{catalog::ModelRegistry, loader::Loader, served_model::ServedModel},
 };
 
 /// Checks all models and prints a line for each. Blocks for as long as they take to load and run.

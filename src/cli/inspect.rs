@@ -21,7 +21,7 @@ use crate::{
     engine::onnx_runtime::OrtEngine,
     error::{Error, Result},
     model::repository::{self, FoundModel},
-    serving::{loader::Loader, registry::ModelRegistry},
+    serving::{catalog::ModelRegistry, loader::Loader},
 };
 
 /// Loads the models one by one and prints what is known of them. Blocks for as long as they take to load.

@@ -21,10 +21,10 @@ use crate::{
         schema::Schema,
     },
     serving::{
+        catalog::ModelRegistry,
         example,
         plan::Plan,
         probe::{probe, warm_up},
-        registry::ModelRegistry,
         served_model::ServedModel,
     },
 };

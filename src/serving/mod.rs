@@ -2,10 +2,10 @@
 //!
 //! Below this line nothing is async but the wait for a reply.
 
+pub mod catalog;
 pub mod example;
 pub mod loader;
 pub mod plan;
 pub mod probe;
-pub mod registry;
 pub mod served_model;
 pub mod service;

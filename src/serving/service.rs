@@ -20,8 +20,8 @@ use crate::{
     model::repository::FoundModel,
     request::{InferRequest, InferResponse},
     serving::{
+        catalog::{ModelRegistry, ModelState},
         loader::Loader,
-        registry::{ModelRegistry, ModelState},
         served_model::ServedModel,
     },
 };

@@ -11,7 +11,7 @@ use crate::{
         manifest::InstanceSettings,
         repository::{self, FoundModel, ModelFiles},
     },
-    serving::registry::ModelRegistry,
+    serving::catalog::ModelRegistry,
 };
 
 /// What lies under the model path.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     error::Error,
-    serving::registry::{ModelRegistry, ModelState},
+    serving::catalog::{ModelRegistry, ModelState},
 };
 
 /// A model version, or a model that has none.

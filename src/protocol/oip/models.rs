@@ -7,7 +7,7 @@ use crate::{
     model::name::ModelVersion,
     protocol::oip::inputs::{Target, quoted, shown},
     serving::{
-        registry::{ModelEntry, ModelState},
+        catalog::{ModelEntry, ModelState},
         served_model::ServedModel,
         service::InferenceService,
     },

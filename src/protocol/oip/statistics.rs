@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     metrics::{statistics::Total, total},
     protocol::oip::models::{max_batch_size, ready_versions},
-    serving::{registry::ModelRegistry, served_model::ServedModel, service::InferenceService},
+    serving::{catalog::ModelRegistry, served_model::ServedModel, service::InferenceService},
 };
 
 /// The statistics of models, in the protocol's form.

@@ -6,7 +6,7 @@ use utoipa::openapi::{
 
 use crate::{
     model::name::ModelName,
-    serving::registry::{ModelEntry, ModelRegistry, ModelState},
+    serving::catalog::{ModelEntry, ModelRegistry, ModelState},
     transport::http::openapi::{mlflow, open_inference, operations, parts::shared_components, predict::Described, tfs},
 };
 

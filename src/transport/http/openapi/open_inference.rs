@@ -13,7 +13,7 @@ use utoipa::openapi::{
 use crate::{
     error::ErrorKind,
     protocol::oip_rest::binary::INFERENCE_HEADER_CONTENT_LENGTH,
-    serving::{registry::ModelRegistry, served_model::ServedModel},
+    serving::{catalog::ModelRegistry, served_model::ServedModel},
     tensor::data_type::DataType,
     transport::http::openapi::{
         open_inference_schemas::{INFER_REQUEST, INFER_RESPONSE, add_schemas},

@@ -13,7 +13,7 @@ use utoipa::openapi::{
 use crate::{
     error::ErrorKind,
     metrics::Metrics,
-    serving::registry::ModelRegistry,
+    serving::catalog::ModelRegistry,
     transport::http::openapi::{
         element::nullable,
         parts::{error_reference, json_response, response},

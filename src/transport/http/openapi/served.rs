@@ -13,7 +13,7 @@ use crate::{
     edge::error::ErrorResponse,
     error::{Error, Result},
     model::name::{ModelName, ModelVersion},
-    serving::{registry::ModelRegistry, service::InferenceService},
+    serving::{catalog::ModelRegistry, service::InferenceService},
     transport::http::openapi::document::document,
 };
 

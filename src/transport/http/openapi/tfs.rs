@@ -20,9 +20,8 @@ use crate::{
         signature::{Dim, TensorSpec},
         task::Task,
     },
-    protocol::tfs::decode::SIGNATURE,
-    protocol::tfs::verb::Verb,
-    serving::{registry::ModelRegistry, served_model::ServedModel},
+    protocol::tfs::{decode::SIGNATURE, verb::Verb},
+    serving::{catalog::ModelRegistry, served_model::ServedModel},
     tensor::data_type::DataType,
     transport::http::openapi::{
         operations::{list_of, text},

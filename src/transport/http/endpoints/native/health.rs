@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     edge::error::ErrorResponse,
     error::Error,
-    serving::{registry::ModelState, service::InferenceService},
+    serving::{catalog::ModelState, service::InferenceService},
     transport::http::pipeline::app::App,
 };
 

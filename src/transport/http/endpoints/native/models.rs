@@ -17,7 +17,7 @@ use crate::{
         task::{Classes, Task},
     },
     serving::{
-        registry::{ModelEntry, ModelState},
+        catalog::{ModelEntry, ModelState},
         served_model::ServedModel,
     },
     transport::http::pipeline::{app::App, url_path::UrlPath},

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     model::name::ModelName,
-    serving::registry::{ModelEntry, ModelRegistry, ModelState},
+    serving::catalog::{ModelEntry, ModelRegistry, ModelState},
     transport::http::pipeline::app::App,
 };
 

@@ -11,7 +11,7 @@ use crate::{
     edge::error::ErrorResponse,
     error::{Error, Result},
     model::name::ModelVersion,
-    serving::registry::{ModelEntry, ModelState},
+    serving::catalog::{ModelEntry, ModelState},
     transport::http::{
         endpoints::tfs::path::{is_number, malformed, unknown_label},
         pipeline::{app::App, url_path::UrlPath},
