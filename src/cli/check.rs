@@ -24,7 +24,7 @@ use crate::{
         decode::{Decoded, decode},
         encode::Encoder,
     },
-    serving::{catalog::ModelRegistry, loader::Loader, served_model::ServedModel},
+    serving::{catalog::Catalog, loader::Loader, served_model::ServedModel},
 };
 
 /// Checks all models and prints a line for each. Blocks for as long as they take to load and run.
@@ -52,7 +52,7 @@ pub fn run(settings: &CheckSettings, engine: Arc<OrtEngine>) -> Result<ExitCode>
 /// Lists the models, and checks that the default model is among them.
 fn find(settings: &CheckSettings) -> Result<Vec<FoundModel>> {
     let found = repository::find(&settings.model_path, settings.model_name.as_deref())?;
-    ModelRegistry::new(&found, settings.default_model.as_deref())?;
+    Catalog::new(&found, settings.default_model.as_deref())?;
     Ok(found)
 }
 

@@ -21,7 +21,7 @@ use crate::{
     engine::onnx_runtime::OrtEngine,
     error::{Error, Result},
     model::repository::{self, FoundModel},
-    serving::{catalog::ModelRegistry, loader::Loader},
+    serving::{catalog::Catalog, loader::Loader},
 };
 
 /// Loads the models one by one and prints what is known of them. Blocks for as long as they take to load.
@@ -66,7 +66,7 @@ pub fn run(settings: &InspectSettings, engine: Arc<OrtEngine>) -> Result<ExitCod
 fn find(settings: &InspectSettings) -> Result<Vec<FoundModel>> {
     let mut found = repository::scan(&settings.model_path)?;
     if let Some(name) = &settings.model {
-        ModelRegistry::new(&found, None)?.entry(name)?;
+        Catalog::new(&found, None)?.entry(name)?;
         found.retain(|model| model.name.as_str() == name);
     }
     Ok(found)

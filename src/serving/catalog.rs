@@ -1,9 +1,9 @@
-//! Which models and versions there are, and the state of each.
+//! Which models and versions there are, and the state of each: an immutable snapshot.
+//!
+//! The service swaps a catalog for the next one as a whole. A request that has resolved its model keeps it, whatever is
+//! swapped meanwhile.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     error::{Error, Result},
@@ -14,18 +14,19 @@ use crate::{
     serving::served_model::ServedModel,
 };
 
-/// All models of a server. The set is fixed when the repository is scanned; states move one way, from loading on.
-#[derive(Debug)]
-pub struct ModelRegistry {
+/// All models of a server at one moment.
+#[derive(Clone, Debug)]
+pub struct Catalog {
     models: BTreeMap<ModelName, ModelEntry>,
     default_model: Option<ModelName>,
+    generation: u64,
 }
 
 /// One model: its versions, or why it has none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ModelEntry {
     default_version: Option<ModelVersion>,
-    versions: BTreeMap<ModelVersion, OnceLock<Result<Arc<ServedModel>, String>>>,
+    versions: BTreeMap<ModelVersion, ModelState>,
     problem: Option<String>,
 }
 
@@ -40,8 +41,38 @@ pub enum ModelState {
     Failed(String),
 }
 
+/// The model version that a request names.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelRef<'a> {
+    /// The default model where there is none.
+    pub name: Option<&'a str>,
+    /// The version.
+    pub version: VersionRef<'a>,
+}
+
+/// The version that a request names, as it is written.
+#[derive(Clone, Copy, Debug)]
+pub enum VersionRef<'a> {
+    /// The model's default version.
+    Default,
+    /// The version of this number.
+    Number(&'a str),
+    /// The version with this label.
+    Label(&'a str),
+}
+
+impl<'a> ModelRef<'a> {
+    /// The default version of the default model.
+    pub const DEFAULT: Self = Self { name: None, version: VersionRef::Default };
+
+    /// The default model where there is no name, its default version where there is no number.
+    pub fn new(name: Option<&'a str>, number: Option<&'a str>) -> Self {
+        Self { name, version: number.map_or(VersionRef::Default, VersionRef::Number) }
+    }
+}
+
 impl ModelState {
-    /// Returns the word for this state: `loading`, `ready` or `failed`.
+    /// `loading`, `ready` or `failed`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Loading => "loading",
@@ -49,34 +80,60 @@ impl ModelState {
             Self::Failed(_) => "failed",
         }
     }
+
+    /// A model that panicked since it was loaded has failed.
+    fn now(&self) -> Self {
+        match self {
+            Self::Ready(served_model) => match served_model.failure() {
+                Some(reason) => Self::Failed(reason.to_owned()),
+                None => Self::Ready(Arc::clone(served_model)),
+            },
+            other => other.clone(),
+        }
+    }
 }
 
-impl ModelRegistry {
-    /// Makes an entry for each model found, all of them loading or failed. The default is the one named, else the only one.
+impl Catalog {
+    /// Lists the models found, all of them loading or failed. The default is the one named, else the only one.
     ///
     /// # Errors
-    /// `NotFound` where `default_model` names a model that is not there.
+    /// `NotFound` where `default_model` names none of them.
     pub fn new(found: &[FoundModel], default_model: Option<&str>) -> Result<Self> {
         let entries = found.iter().map(|model| (model.name.clone(), ModelEntry::new(model)));
-        let mut registry = Self { models: entries.collect(), default_model: None };
-        registry.default_model = match default_model {
+        let mut catalog = Self { models: entries.collect(), default_model: None, generation: 0 };
+        catalog.default_model = match default_model {
             Some(name) => {
-                let known = registry.models.get_key_value(name).map(|(name, _)| name.clone());
-                Some(known.ok_or_else(|| registry.unknown_model(name))?)
+                let known = catalog.models.get_key_value(name).map(|(name, _)| name.clone());
+                Some(known.ok_or_else(|| catalog.unknown_model(name))?)
             }
-            None if registry.models.len() == 1 => registry.models.keys().next().cloned(),
+            None if catalog.models.len() == 1 => catalog.models.keys().next().cloned(),
             None => None,
         };
-        Ok(registry)
+        Ok(catalog)
     }
 
-    /// Finds a model version that serves. No name is the default model, no version the model's default version.
+    /// The next catalog, in which a version has another state. The version is added where the model did not have it.
+    #[must_use]
+    pub fn with_version(&self, name: &ModelName, version: ModelVersion, state: ModelState) -> Self {
+        let mut next = Self { generation: self.generation + 1, ..self.clone() };
+        if let Some(entry) = next.models.get_mut(name.as_str()) {
+            entry.versions.insert(version, state);
+        }
+        next
+    }
+
+    /// Counts the catalogs of a server; the same for the same set of models and states.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Finds a model version that serves.
     ///
     /// # Errors
-    /// `NotFound` for a name or version that is not there, naming those that are; `Unavailable` while it is loading or
-    /// once it has failed, with the reason.
-    pub fn find(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<ServedModel>> {
-        let name = match (name, &self.default_model) {
+    /// `NotFound` for an unknown name, version or label, with those that are known; `Unavailable` while the version is
+    /// loading or once it has failed, with the reason.
+    pub fn resolve(&self, model: ModelRef<'_>) -> Result<Arc<ServedModel>> {
+        let name = match (model.name, &self.default_model) {
             (Some(name), _) => name,
             (None, Some(name)) => name.as_str(),
             (None, None) => {
@@ -87,31 +144,35 @@ impl ModelRegistry {
             }
         };
         let entry = self.models.get(name).ok_or_else(|| self.unknown_model(name))?;
-        let version = version.map(|version| entry.known_version(name, version)).transpose()?;
-        match entry.state(version.or(entry.default_version)) {
-            ModelState::Ready(served_model) => match served_model.failure() {
-                None => Ok(served_model),
+        let version = match model.version {
+            VersionRef::Default => entry.default_version,
+            VersionRef::Number(version) | VersionRef::Label(version) => Some(entry.known_version(name, version)?),
+        };
+        match version.and_then(|version| entry.versions.get(&version)) {
+            Some(ModelState::Ready(served_model)) => match served_model.failure() {
+                None => Ok(Arc::clone(served_model)),
                 Some(reason) => Err(Error::unavailable(format!("model {name:?} has failed: {reason}"))),
             },
-            ModelState::Loading => Err(Error::unavailable(format!("model {name:?} is loading"))),
-            ModelState::Failed(reason) => Err(Error::unavailable(format!("model {name:?} has failed: {reason}"))),
+            Some(ModelState::Loading) => Err(Error::unavailable(format!("model {name:?} is loading"))),
+            Some(ModelState::Failed(reason)) => Err(Error::unavailable(format!("model {name:?} has failed: {reason}"))),
+            None => Err(Error::unavailable(format!("model {name:?} has failed: {}", entry.problem()))),
         }
     }
 
     /// Returns an entry by name.
     ///
     /// # Errors
-    /// `NotFound`, naming the models that are there.
+    /// `NotFound`, naming the known models.
     pub fn entry(&self, name: &str) -> Result<(&ModelName, &ModelEntry)> {
         self.models.get_key_value(name).ok_or_else(|| self.unknown_model(name))
     }
 
-    /// Returns all models, by name.
+    /// All models, by name.
     pub fn entries(&self) -> impl Iterator<Item = (&ModelName, &ModelEntry)> {
         self.models.iter()
     }
 
-    /// Returns the state of every model version, and that of each model that has failed as a whole, without a version.
+    /// The state of every version, and that of each model that has failed as a whole, without a version.
     pub fn states(&self) -> impl Iterator<Item = (&ModelName, Option<ModelVersion>, ModelState)> {
         self.entries().flat_map(|(name, entry)| {
             let versions = entry.versions().map(|(version, state)| (Some(version), state));
@@ -120,7 +181,7 @@ impl ModelRegistry {
         })
     }
 
-    /// Returns every model version that serves now, by name and version.
+    /// Every model version that serves now, by name and version.
     pub fn ready(&self) -> impl Iterator<Item = Arc<ServedModel>> {
         self.entries().flat_map(|(_, entry)| entry.versions()).filter_map(|(_, state)| match state {
             ModelState::Ready(served_model) => Some(served_model),
@@ -128,16 +189,17 @@ impl ModelRegistry {
         })
     }
 
-    /// Returns the model that a request gets when it names none.
-    pub fn default_model(&self) -> Option<&ModelName> {
-        self.default_model.as_ref()
+    /// Every model version that was loaded and is held by this catalog, also if it has failed since.
+    pub(super) fn loaded(&self) -> impl Iterator<Item = &Arc<ServedModel>> {
+        self.models.values().flat_map(|entry| entry.versions.values()).filter_map(|state| match state {
+            ModelState::Ready(served_model) => Some(served_model),
+            ModelState::Loading | ModelState::Failed(_) => None,
+        })
     }
 
-    /// Says once how loading a version ended.
-    pub(super) fn settle(&self, name: &ModelName, version: ModelVersion, outcome: Result<Arc<ServedModel>, String>) {
-        if let Some(slot) = self.models.get(name).and_then(|entry| entry.versions.get(&version)) {
-            let _already_settled = slot.set(outcome);
-        }
+    /// The model of a request that names none.
+    pub fn default_model(&self) -> Option<&ModelName> {
+        self.default_model.as_ref()
     }
 
     fn unknown_model(&self, name: &str) -> Error {
@@ -155,35 +217,33 @@ impl ModelEntry {
         match &found.files {
             Ok(files) => Self {
                 default_version: files.default_version().ok(),
-                versions: files.versions.keys().map(|version| (*version, OnceLock::new())).collect(),
+                versions: files.versions.keys().map(|version| (*version, ModelState::Loading)).collect(),
                 problem: None,
             },
             Err(error) => Self { default_version: None, versions: BTreeMap::new(), problem: Some(error.to_string()) },
         }
     }
 
-    /// Returns the version that a request gets when it names none; `None` if the model has failed as a whole.
+    /// The version of a request that names none; `None` if the model has failed as a whole.
     pub fn default_version(&self) -> Option<ModelVersion> {
         self.default_version
     }
 
-    /// Returns the versions and their states, by number.
+    /// The versions and their states, by number.
     pub fn versions(&self) -> impl Iterator<Item = (ModelVersion, ModelState)> {
-        self.versions.keys().map(|version| (*version, self.state(Some(*version))))
+        self.versions.iter().map(|(version, state)| (*version, state.now()))
     }
 
-    /// Returns the state of a version, or of the whole model where it has no version.
+    /// The state of a version, or of the whole model where it has no version.
     pub fn state(&self, version: Option<ModelVersion>) -> ModelState {
-        let slot = version.and_then(|version| self.versions.get(&version));
-        match (slot.map(OnceLock::get), &self.problem) {
-            (Some(Some(Ok(served_model))), _) => match served_model.failure() {
-                Some(reason) => ModelState::Failed(reason.to_owned()),
-                None => ModelState::Ready(Arc::clone(served_model)),
-            },
-            (Some(Some(Err(reason))), _) => ModelState::Failed(reason.clone()),
-            (Some(None), _) => ModelState::Loading,
-            (None, problem) => ModelState::Failed(problem.clone().unwrap_or_else(|| "it has no version".to_owned())),
+        match version.and_then(|version| self.versions.get(&version)) {
+            Some(state) => state.now(),
+            None => ModelState::Failed(self.problem().to_owned()),
         }
+    }
+
+    fn problem(&self) -> &str {
+        self.problem.as_deref().unwrap_or("it has no version")
     }
 
     fn known_version(&self, name: &str, version: &str) -> Result<ModelVersion> {

@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -21,7 +21,7 @@ use crate::{
         schema::Schema,
     },
     serving::{
-        catalog::ModelRegistry,
+        catalog::ModelState,
         example,
         plan::Plan,
         probe::{probe, warm_up},
@@ -53,9 +53,13 @@ impl Loader {
         Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET })
     }
 
-    /// Loads every version of every model found, and settles each in the registry. Blocks; stops early once `stop` says so.
-    pub fn load_all(&self, found: &[FoundModel], registry: &ModelRegistry, stop: impl Fn() -> bool) {
-        let mut index = 0;
+    /// Loads every version of every model found, and reports the state of each. Blocks; stops early once `stop` is true.
+    pub fn load_all(
+        &self,
+        found: &[FoundModel],
+        stop: impl Fn() -> bool,
+        mut settle: impl FnMut(&ModelName, ModelVersion, ModelState),
+    ) {
         for model in found {
             let files = match &model.files {
                 Ok(files) => files,
@@ -70,9 +74,11 @@ impl Loader {
                 }
                 let outcome = self.load(&model.name, *version, path, &files.manifest);
                 log_outcome(&model.name, *version, &outcome);
-                let outcome = outcome.map(|loaded| Arc::new(ServedModel { index, ..loaded }));
-                registry.settle(&model.name, *version, outcome.map_err(|error| files.without_root(&error.to_string())));
-                index += 1;
+                let state = match outcome {
+                    Ok(loaded) => ModelState::Ready(Arc::new(loaded)),
+                    Err(error) => ModelState::Failed(files.without_root(&error.to_string())),
+                };
+                settle(&model.name, *version, state);
             }
         }
     }
@@ -133,7 +139,7 @@ impl Loader {
         let metrics = self.metrics.model(&loaded);
         let lane = Lane::start(name.as_str(), sessions, plan.lane, Arc::clone(&metrics))?;
         Ok(ServedModel {
-            index: 0,
+            attached: OnceLock::new(),
             name: name.clone(),
             version,
             schema: Arc::new(schema),

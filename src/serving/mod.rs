@@ -7,5 +7,6 @@ pub mod example;
 pub mod loader;
 pub mod plan;
 pub mod probe;
+mod reaper;
 pub mod served_model;
 pub mod service;

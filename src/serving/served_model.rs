@@ -1,7 +1,8 @@
 //! A model version that is loaded.
 
 use std::{
-    sync::Arc,
+    any::Any,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -25,8 +26,6 @@ use crate::{
 /// A model version that is loaded, with everything a protocol asks of it.
 #[derive(Debug)]
 pub struct ServedModel {
-    /// Its place among all model versions of the server, counted from 0; 0 for a model that was loaded by itself.
-    pub index: usize,
     /// The model's name.
     pub name: ModelName,
     /// Its version.
@@ -48,6 +47,7 @@ pub struct ServedModel {
     /// How it is run, and why.
     pub plan: Plan,
     pub(super) lane: Lane,
+    pub(super) attached: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl ServedModel {
@@ -76,6 +76,15 @@ impl ServedModel {
             None => Ok(request),
             Some(reason) => Err(Error::unavailable(format!("model {:?} has failed: {reason}", self.name.as_str()))),
         }
+    }
+
+    /// The one value that a protocol keeps with the model, made at the first call; it lives as long as the model.
+    ///
+    /// # Errors
+    /// `Internal` where another type was attached before.
+    pub fn attached<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Result<&T> {
+        let value = self.attached.get_or_init(|| Box::new(make()));
+        value.downcast_ref().ok_or_else(|| Error::internal("another type is attached to the model"))
     }
 
     /// Returns why the model no longer serves, if it has failed since it was loaded.

@@ -3,12 +3,13 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
+use arc_swap::{ArcSwap, Guard};
 use futures_util::future::{Either, ready};
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -20,15 +21,18 @@ use crate::{
     model::repository::FoundModel,
     request::{InferRequest, InferResponse},
     serving::{
-        catalog::{ModelRegistry, ModelState},
+        catalog::{Catalog, ModelRef, ModelState},
         loader::Loader,
+        reaper::Reaper,
         served_model::ServedModel,
     },
 };
 
 /// The models of a server and its own state: what all protocols share.
 pub struct InferenceService {
-    registry: ModelRegistry,
+    catalog: ArcSwap<Catalog>,
+    /// Locked by whoever makes the next catalog.
+    reaper: Mutex<Reaper>,
     loader: Loader,
     draining: AtomicBool,
     loaded: watch::Sender<bool>,
@@ -46,7 +50,8 @@ impl InferenceService {
     /// `NotFound` where the default model is not among them.
     pub fn new(found: &[FoundModel], config: &ServerConfig, loader: Loader) -> Result<Self> {
         Ok(Self {
-            registry: ModelRegistry::new(found, config.default_model.as_deref())?,
+            catalog: ArcSwap::from_pointee(Catalog::new(found, config.default_model.as_deref())?),
+            reaper: Mutex::default(),
             loader,
             draining: AtomicBool::new(false),
             loaded: watch::Sender::new(false),
@@ -60,10 +65,11 @@ impl InferenceService {
 
     /// Loads all models, one after the other. Blocks; stops between two models once the server drains.
     pub fn load_all(&self, found: &[FoundModel]) {
-        self.loader.load_all(found, &self.registry, || {
-            self.changed.send_replace(());
-            self.is_draining()
-        });
+        self.loader.load_all(
+            found,
+            || self.is_draining(),
+            |name, version, state| self.update(|catalog| catalog.with_version(name, version, state)),
+        );
         self.loaded.send_replace(true);
         self.changed.send_replace(());
     }
@@ -81,12 +87,25 @@ impl InferenceService {
         self.changed.subscribe()
     }
 
-    /// Finds a model version that serves; see [`ModelRegistry::find`].
+    /// Swaps the catalog for the next one. Requests keep the models that they have resolved; a model that the next catalog
+    /// does not list is freed on a thread of its own, after its last request. Blocks while another call makes its catalog.
+    pub fn update(&self, next: impl FnOnce(&Catalog) -> Catalog) {
+        let mut reaper = self.reaper.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.catalog.load_full();
+        let next = Arc::new(next(&before));
+        let is_listed = |model: &Arc<ServedModel>| next.loaded().any(|listed| Arc::ptr_eq(listed, model));
+        let retired = before.loaded().filter(|model| !is_listed(model)).cloned().collect();
+        self.catalog.store(next);
+        reaper.retire(retired);
+        self.changed.send_replace(());
+    }
+
+    /// Finds a model version that serves; see [`Catalog::resolve`].
     ///
     /// # Errors
     /// `NotFound` or `Unavailable`.
-    pub fn find(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<ServedModel>> {
-        self.registry.find(name, version)
+    pub fn resolve(&self, model: ModelRef<'_>) -> Result<Arc<ServedModel>> {
+        self.catalog.load().resolve(model)
     }
 
     /// Takes a place among the predictions in flight.
@@ -123,9 +142,9 @@ impl InferenceService {
         Either::Left(model.infer(request, deadline))
     }
 
-    /// Returns the models and their states.
-    pub fn registry(&self) -> &ModelRegistry {
-        &self.registry
+    /// The models and their states at this moment. Not to be held across an await.
+    pub fn catalog(&self) -> Guard<Arc<Catalog>> {
+        self.catalog.load()
     }
 
     /// Returns the metrics.
@@ -139,8 +158,8 @@ impl InferenceService {
     /// `Internal` where they cannot be written.
     pub fn render_metrics(&self) -> Result<Vec<u8>> {
         let is_ready = |state| matches!(state, ModelState::Ready(_));
-        self.metrics()
-            .render(self.registry.states().map(|(name, version, state)| (name.clone(), version, is_ready(state))))
+        let catalog = self.catalog();
+        self.metrics().render(catalog.states().map(|(name, version, state)| (name.clone(), version, is_ready(state))))
     }
 
     /// Turns readiness off. Requests are still answered.
@@ -160,7 +179,7 @@ impl InferenceService {
             return Some("draining: the server is about to stop".to_owned());
         }
         let mut reasons = Vec::new();
-        for (name, version, state) in self.registry.states() {
+        for (name, version, state) in self.catalog().states() {
             let what = version.map_or_else(|| name.to_string(), |version| format!("{name} version {version}"));
             match state {
                 ModelState::Ready(_) => {}
@@ -194,6 +213,6 @@ impl Drop for Place<'_> {
 
 impl fmt::Debug for InferenceService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InferenceService").field("registry", &self.registry).finish_non_exhaustive()
+        f.debug_struct("InferenceService").field("catalog", &self.catalog).finish_non_exhaustive()
     }
 }

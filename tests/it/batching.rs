@@ -5,6 +5,7 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 use fastrand::Rng;
 use futures_util::future::join_all;
 use onnxd::model::golden::first_difference;
+use onnxd::serving::catalog::ModelRef;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -96,7 +97,7 @@ async fn requests_that_run_together_answer_what_each_answers_alone() {
     for lane in LANES {
         let (server, _folder) = serve_bundled(lane).await;
         for name in BUNDLED {
-            let model = server.service.find(Some(name), None).unwrap();
+            let model = server.service.resolve(ModelRef::new(Some(name), None)).unwrap();
             assert!(model.plan.lane.batched, "{name}: {}", model.plan.batching_reason);
             let (path, mut rng) = (format!("/models/{name}/predict"), Rng::with_seed(7));
             let bodies: Vec<_> = (0..24).map(|index| made_up(name, index % 4 + 1, &mut rng)).collect();
@@ -128,7 +129,7 @@ async fn requests_that_run_together_answer_what_each_answers_alone() {
 async fn requests_of_different_shapes_are_not_mixed() {
     for lane in LANES {
         let (server, _folder) = serve_identity(&[-1, -1], &format!("lane = {lane:?}")).await;
-        assert!(server.service.find(None, None).unwrap().plan.lane.batched);
+        assert!(server.service.resolve(ModelRef::DEFAULT).unwrap().plan.lane.batched);
         let mut rng = Rng::with_seed(3);
         let tensors: Vec<Value> = (0..32)
             .map(|_| {
@@ -153,7 +154,7 @@ async fn request_larger_than_a_batch_is_split_and_put_together_in_order() {
                 "lane = {lane:?}\nmax_batch_size = 8\nmax_queue_size = {queue}\n[instances]\ncount = {instances}"
             );
             let (server, _folder) = serve_identity(&[-1, 2], &batching).await;
-            let metrics = server.service.find(None, None).unwrap().metrics.clone();
+            let metrics = server.service.resolve(ModelRef::DEFAULT).unwrap().metrics.clone();
             let rows: Value = (0..83).map(|row| json!([f64::from(row), 0.5])).collect();
             let answer = server.predict("/predict", &json!({"inputs": {"x": rows}}).to_string()).await;
             assert_eq!(first_difference(&rows, &answer["outputs"]["y"], 0.0), None, "{batching}: {answer}");
@@ -253,7 +254,7 @@ async fn bad_request_in_a_batch_fails_alone() {
     assert_eq!(fake.rows(), [1, 3, 1, 1, 1]);
     assert_eq!(fake.server.get("/health/ready").await.status(), 200);
     // Whatever is run again has waited once all the same.
-    let model = fake.server.service.find(None, None).unwrap();
+    let model = fake.server.service.resolve(ModelRef::DEFAULT).unwrap();
     assert_eq!(model.metrics.queue.get_sample_count(), 4);
 }
 

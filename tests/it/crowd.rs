@@ -4,6 +4,7 @@ use std::{fs, net::SocketAddr, sync::Arc};
 
 use fastrand::Rng;
 use onnxd::model::golden::first_difference;
+use onnxd::serving::catalog::ModelRef;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{task::JoinSet, time::timeout};
@@ -107,7 +108,11 @@ async fn everyone_gets_the_answer_that_they_get_alone() {
     let questions = Arc::new(questions(&server).await);
     let runs = || -> u64 {
         let models = BUNDLED.into_iter().chain(["any_shape", "mean"]);
-        models.map(|name| server.service.find(Some(name), None).unwrap().metrics.batch_rows.get_sample_count()).sum()
+        models
+            .map(|name| {
+                server.service.resolve(ModelRef::new(Some(name), None)).unwrap().metrics.batch_rows.get_sample_count()
+            })
+            .sum()
     };
     let before = runs();
     let mut crowd = JoinSet::new();

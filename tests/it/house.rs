@@ -217,7 +217,7 @@ fn no_file_is_too_long() {
 #[test]
 fn imports_run_to_the_right() {
     keeps(backward_imports, "model/schema.rs", "use crate::{\n    edge::error::ErrorResponse,\n    error::Error,\n};");
-    keeps(backward_imports, "request.rs", "    let state: crate::serving::registry::ModelState = x;");
+    keeps(backward_imports, "request.rs", "    let state: crate::serving::catalog::ModelState = x;");
     keeps(backward_imports, "config.rs", "use crate::metrics::Metrics;");
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use fastrand::Rng;
+use onnxd::serving::catalog::ModelRef;
 use onnxd::{
     batching::lane::LaneKind,
     model::golden::first_difference,
@@ -45,7 +46,7 @@ async fn serve(models: &[(&str, Vec<u8>)], manifest: &str, inline_budget: Durati
 
 async fn plan_of(bytes: Vec<u8>, manifest: &str, inline_budget: Duration) -> Plan {
     let (server, _folder) = serve(&[("model", bytes)], manifest, inline_budget).await;
-    let model: Arc<ServedModel> = server.service.find(None, None).unwrap();
+    let model: Arc<ServedModel> = server.service.resolve(ModelRef::DEFAULT).unwrap();
     model.plan.clone()
 }
 
@@ -75,7 +76,7 @@ async fn model_toml_chooses_the_lane() {
     {
         let manifest = format!("batching.lane = {lane:?}");
         let (server, _folder) = serve(&[("iris", iris())], &manifest, budget).await;
-        let plan = &server.service.find(None, None).unwrap().plan;
+        let plan = &server.service.resolve(ModelRef::DEFAULT).unwrap().plan;
         assert_eq!((plan.lane.kind, &*plan.lane_reason), (kind, "model.toml says so"));
         server.predict("/predict", r#"{"features":[5.1,3.5,1.4,0.2]}"#).await;
     }
@@ -108,7 +109,7 @@ async fn what_must_not_hold_the_event_loop_gets_a_thread_however_short() {
 #[tokio::test]
 async fn fake_sessions_are_measured_as_flat() {
     let fake = Fake::start("batching.max_batch_size = 6", |_config| {}).await;
-    let plan = &fake.server.service.find(None, None).unwrap().plan;
+    let plan = &fake.server.service.resolve(ModelRef::DEFAULT).unwrap().plan;
     assert_eq!((plan.lane.kind, plan.lane.limits.max_batch_rows), (LaneKind::Worker, 6), "other tests build on it");
 }
 
@@ -233,7 +234,7 @@ async fn everyone_in_a_crowd_gets_their_own_answer() {
     timeout(PATIENCE * 20, crowd.join_all()).await.expect("nothing hangs");
     assert!(answered.load(Ordering::Relaxed) > (clients * requests) as usize * 9 / 10);
     for name in ["first", "second", "third"] {
-        let metrics = server.service.find(Some(name), None).unwrap().metrics.clone();
+        let metrics = server.service.resolve(ModelRef::new(Some(name), None)).unwrap().metrics.clone();
         assert!(metrics.batch_rows.get_sample_count() > 0, "{name}");
         crate::harness::until(async || metrics.queue_depth.get() == 0 && metrics.inflight.get() == 0).await;
     }

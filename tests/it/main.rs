@@ -24,6 +24,7 @@ mod process;
 mod access_log;
 mod batching;
 mod bench_command;
+mod catalog;
 mod command_line;
 mod compression;
 mod cors;

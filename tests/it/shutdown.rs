@@ -9,6 +9,7 @@ use std::{
 };
 
 use onnxd::server::Ending;
+use onnxd::serving::catalog::ModelRef;
 use reqwest::Method;
 use tokio::task::{JoinSet, yield_now};
 
@@ -34,7 +35,7 @@ async fn requests_in_flight_are_answered() {
     for _ in 0..8 {
         requests.spawn(server.request(Method::POST, "/predict").body(ROW).send());
     }
-    let metrics = server.service.find(None, None).unwrap().metrics.clone();
+    let metrics = server.service.resolve(ModelRef::DEFAULT).unwrap().metrics.clone();
     // How many of them are in the run and how many wait, their arrival decides.
     until(async || engine.0.started() == before + 1 && metrics.inflight.get() == 8).await;
     server.start_stopping();
@@ -124,7 +125,7 @@ async fn requests_that_wait_for_room_are_answered_when_a_busy_connection_ends() 
         config.limits.request_timeout = Duration::from_millis(300);
     })
     .await;
-    let metrics = server.service.find(None, None).unwrap().metrics.clone();
+    let metrics = server.service.resolve(ModelRef::DEFAULT).unwrap().metrics.clone();
     // Half a request keeps its connection until the request's time is up, which is after the drain begins.
     let mut busy = Connection::open(server.address).await.unwrap();
     let request = post_bytes("/predict", ROW);

@@ -11,7 +11,7 @@ use crate::{
         manifest::InstanceSettings,
         repository::{self, FoundModel, ModelFiles},
     },
-    serving::catalog::ModelRegistry,
+    serving::catalog::Catalog,
 };
 
 /// What lies under the model path.
@@ -66,7 +66,7 @@ pub(super) fn look_at(config: &ServerConfig, problems: &mut Vec<String>) -> Mode
     });
     // Without any model the path is to blame, not the name.
     if !found.is_empty()
-        && let Err(error) = ModelRegistry::new(&found, config.default_model.as_deref())
+        && let Err(error) = Catalog::new(&found, config.default_model.as_deref())
     {
         problems.push(format!("--default-model: {error}"));
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     error::Error,
-    serving::catalog::{ModelRegistry, ModelState},
+    serving::catalog::{Catalog, ModelState},
 };
 
 /// A model version, or a model that has none.
@@ -22,9 +22,9 @@ pub struct IndexEntry {
 }
 
 /// Lists the repository; `only_ready` leaves out what does not serve.
-pub fn list(registry: &ModelRegistry, only_ready: bool) -> Vec<IndexEntry> {
+pub fn list(catalog: &Catalog, only_ready: bool) -> Vec<IndexEntry> {
     let mut entries = Vec::new();
-    for (name, entry) in registry.entries() {
+    for (name, entry) in catalog.entries() {
         entries.extend(
             entry.versions().map(|(version, state)| IndexEntry::new(name.as_str(), Some(version.to_string()), &state)),
         );

@@ -67,7 +67,8 @@ pub fn server() -> ServerMetadata {
 /// # Errors
 /// `NotFound` where the service has no such model.
 pub fn model(service: &InferenceService, served_model: &ServedModel, one_version: bool) -> Result<ModelMetadata> {
-    let (name, entry) = service.registry().entry(served_model.name.as_str())?;
+    let catalog = service.catalog();
+    let (name, entry) = catalog.entry(served_model.name.as_str())?;
     let versions = match one_version {
         true => vec![served_model.version.to_string()],
         false => ready_versions(entry).map(|(version, _)| version.to_string()).collect(),

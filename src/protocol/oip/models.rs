@@ -7,7 +7,7 @@ use crate::{
     model::name::ModelVersion,
     protocol::oip::inputs::{Target, quoted, shown},
     serving::{
-        catalog::{ModelEntry, ModelState},
+        catalog::{ModelEntry, ModelRef, ModelState},
         served_model::ServedModel,
         service::InferenceService,
     },
@@ -18,7 +18,7 @@ use crate::{
 /// # Errors
 /// `NotFound` for a name or version that is not there; `Unavailable` while it is loading or once it has failed.
 pub fn find(service: &InferenceService, name: &str, version: Option<&str>) -> Result<Arc<ServedModel>> {
-    match service.find(Some(name), version) {
+    match service.resolve(ModelRef::new(Some(name), version)) {
         Err(error) if error.kind() == ErrorKind::NotFound => Err(unknown(service, name, version)),
         Err(error) => Err(error),
         Ok(served_model) => Ok(served_model),
@@ -62,7 +62,7 @@ pub fn max_batch_size(served_model: &ServedModel) -> usize {
 }
 
 fn unknown(service: &InferenceService, name: &str, version: Option<&str>) -> Error {
-    let name_is_known = service.registry().entry(name).is_ok();
+    let name_is_known = service.catalog().entry(name).is_ok();
     Error::not_found(match version.filter(|_| name_is_known) {
         Some(version) => {
             format!("Request for unknown model: {} version {} is not found", quoted(name), shown(version))

@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     metrics::{statistics::Total, total},
     protocol::oip::models::{max_batch_size, ready_versions},
-    serving::{catalog::ModelRegistry, served_model::ServedModel, service::InferenceService},
+    serving::{catalog::Catalog, served_model::ServedModel, service::InferenceService},
 };
 
 /// The statistics of models, in the protocol's form.
@@ -80,15 +80,15 @@ pub struct BatchStatistics {
 
 /// Returns the statistics of every model version that serves.
 pub fn all(service: &InferenceService) -> AllStatistics {
-    AllStatistics { model_stats: service.registry().ready().map(|served_model| of(&served_model)).collect() }
+    AllStatistics { model_stats: service.catalog().ready().map(|served_model| of(&served_model)).collect() }
 }
 
 /// Returns the statistics of a model: of the version asked for, or of all that serve.
 ///
 /// # Errors
-/// `NotFound` where `served_model` is not of this registry.
-pub fn model(registry: &ModelRegistry, served_model: &ServedModel, one_version: bool) -> Result<AllStatistics> {
-    let (_, entry) = registry.entry(served_model.name.as_str())?;
+/// `NotFound` where `served_model` is not of this catalog.
+pub fn model(catalog: &Catalog, served_model: &ServedModel, one_version: bool) -> Result<AllStatistics> {
+    let (_, entry) = catalog.entry(served_model.name.as_str())?;
     let model_stats = match one_version {
         true => vec![of(served_model)],
         false => ready_versions(entry).map(|(_, served_model)| of(&served_model)).collect(),

@@ -13,7 +13,7 @@ use crate::{
         proto::onnxd_v1::{PredictRequest, PredictResponse, prediction_service_server::PredictionService},
     },
     request::{InferRequest, InferResponse},
-    serving::{served_model::ServedModel, service::InferenceService},
+    serving::{catalog::ModelRef, served_model::ServedModel, service::InferenceService},
     tensor::tensor::Tensor,
     transport::grpc::call::Caller,
 };
@@ -29,7 +29,7 @@ impl PredictionService for Predictions {
         let message = request.into_inner();
         let given = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
         let (name, version) = (given(&message.model), given(&message.model_version));
-        let model = self.0.find(name.as_deref(), version.as_deref())?;
+        let model = self.0.resolve(ModelRef::new(name.as_deref(), version.as_deref()))?;
         caller.answered_by(&model);
         let outcome = prediction::predict(&self.0, &model, caller.deadline, Rows, || ready(Ok(message))).await;
         Ok(Response::new(outcome?))

@@ -87,7 +87,7 @@ impl GrpcInferenceService for OpenInference {
             ("", None) => statistics::all(&self.0),
             ("", Some(_)) => return Err(Error::invalid("expected a model beside its version, but got none").into()),
             (name, version) => {
-                statistics::model(self.0.registry(), &*find(&self.0, name, version)?, version.is_some())?
+                statistics::model(&self.0.catalog(), &*find(&self.0, name, version)?, version.is_some())?
             }
         };
         Ok(Response::new(describe::statistics(statistics)))
@@ -98,7 +98,7 @@ impl GrpcInferenceService for OpenInference {
         if !repository_name.is_empty() {
             return Err(Error::invalid("repository_name: expected none, as there is one repository").into());
         }
-        Ok(Response::new(describe::index(index::list(self.0.registry(), ready))))
+        Ok(Response::new(describe::index(index::list(&self.0.catalog(), ready))))
     }
 
     async fn repository_model_load(

@@ -6,7 +6,7 @@ use utoipa::openapi::{
 
 use crate::{
     model::name::ModelName,
-    serving::catalog::{ModelEntry, ModelRegistry, ModelState},
+    serving::catalog::{Catalog, ModelEntry, ModelState},
     transport::http::openapi::{mlflow, open_inference, operations, parts::shared_components, predict::Described, tfs},
 };
 
@@ -14,14 +14,14 @@ const DESCRIPTION: &str = "Predictions of the models that this server serves now
 features; the request examples below work as they are. Metrics are for Prometheus at `/metrics`.";
 
 /// Makes the document of the models that serve now.
-pub fn document(registry: &ModelRegistry) -> OpenApi {
+pub fn document(catalog: &Catalog) -> OpenApi {
     let mut draft = Draft::default();
-    for (name, entry) in registry.entries() {
-        draft.add_model(name, entry, registry.default_model() == Some(name));
+    for (name, entry) in catalog.entries() {
+        draft.add_model(name, entry, catalog.default_model() == Some(name));
     }
-    let paths = mlflow::add_probes(tfs::add_status(draft.paths, registry));
-    let (paths, components) = operations::add(paths, shared_components(draft.components), registry);
-    let (paths, components) = open_inference::add(paths, components, registry);
+    let paths = mlflow::add_probes(tfs::add_status(draft.paths, catalog));
+    let (paths, components) = operations::add(paths, shared_components(draft.components), catalog);
+    let (paths, components) = open_inference::add(paths, components, catalog);
     draft.tags.extend([operations::tag(), open_inference::tag(), tfs::tag(), mlflow::tag()]);
     let info = InfoBuilder::new()
         .title("onnxd")

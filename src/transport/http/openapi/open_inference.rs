@@ -13,7 +13,10 @@ use utoipa::openapi::{
 use crate::{
     error::ErrorKind,
     protocol::oip_rest::binary::INFERENCE_HEADER_CONTENT_LENGTH,
-    serving::{catalog::ModelRegistry, served_model::ServedModel},
+    serving::{
+        catalog::{Catalog, ModelRef},
+        served_model::ServedModel,
+    },
     tensor::data_type::DataType,
     transport::http::openapi::{
         open_inference_schemas::{INFER_REQUEST, INFER_RESPONSE, add_schemas},
@@ -42,9 +45,9 @@ pub(super) fn tag() -> Tag {
 pub(super) fn add(
     paths: PathsBuilder,
     components: ComponentsBuilder,
-    registry: &ModelRegistry,
+    catalog: &Catalog,
 ) -> (PathsBuilder, ComponentsBuilder) {
-    let names: Vec<_> = registry.entries().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<_> = catalog.entries().map(|(name, _)| name.as_str()).collect();
     let models = json_response("Their names.", Content::new(Some(object([("models", list_of(text()).into())]))));
     let paths = paths
         .path("/v2", get("v2_server", "Describe the server", answer("The server.", "OipServer")))
@@ -64,7 +67,7 @@ pub(super) fn add(
         .build();
     let of_version = [parameter("model", &names), version];
     let paths = model_paths(paths, "/v2/models/{model}/versions/{version}", "v2_version", &of_version);
-    let example = registry.find(None, None).ok().or_else(|| registry.ready().next());
+    let example = catalog.resolve(ModelRef::DEFAULT).ok().or_else(|| catalog.ready().next());
     let example = example.as_deref().and_then(example_body);
     let paths = paths
         .path("/v2/models/{model}/infer", infer("v2_model_infer", &of_version[..1], example.clone()))

@@ -13,7 +13,7 @@ use utoipa::openapi::{
 use crate::{
     error::ErrorKind,
     metrics::Metrics,
-    serving::catalog::ModelRegistry,
+    serving::catalog::Catalog,
     transport::http::openapi::{
         element::nullable,
         parts::{error_reference, json_response, response},
@@ -32,14 +32,14 @@ pub(super) fn tag() -> Tag {
 pub(super) fn add(
     paths: PathsBuilder,
     components: ComponentsBuilder,
-    registry: &ModelRegistry,
+    catalog: &Catalog,
 ) -> (PathsBuilder, ComponentsBuilder) {
     let components = components
         .schema("Model", model())
         .schema("ModelList", model_list())
         .schema("Tensor", tensor_details())
         .schema("Health", health());
-    let names = registry.entries().map(|(name, _)| name.as_str());
+    let names = catalog.entries().map(|(name, _)| name.as_str());
     let paths = paths
         .path(
             "/models",

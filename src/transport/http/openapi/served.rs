@@ -12,12 +12,11 @@ use axum::{
 use crate::{
     edge::error::ErrorResponse,
     error::{Error, Result},
-    model::name::{ModelName, ModelVersion},
-    serving::{catalog::ModelRegistry, service::InferenceService},
+    serving::{catalog::Catalog, service::InferenceService},
     transport::http::openapi::document::document,
 };
 
-/// The document and the models that it tells of; it is made again once others are ready.
+/// The document of the last catalog that was asked for.
 pub struct ServedDocument {
     service: Arc<InferenceService>,
     made: Mutex<Option<MadeDocument>>,
@@ -28,11 +27,12 @@ struct MadeDocument {
     json: Bytes,
 }
 
-type ReadySet = Vec<(ModelName, ModelVersion)>;
+/// The catalog's generation, and how many of its models serve: within a generation, models only fail.
+type ReadySet = (u64, usize);
 
 /// `GET /openapi.json`
 pub async fn openapi_json(State(document): State<Arc<ServedDocument>>) -> Result<Response, ErrorResponse> {
-    let ready = ready_set(document.service.registry());
+    let ready = ready_set(&document.service.catalog());
     let json = match document.made_for(&ready) {
         Some(json) => json,
         // With many models it takes longer than the event loop may wait.
@@ -54,7 +54,7 @@ impl ServedDocument {
 
     /// Makes the document and keeps it. Blocks; who comes meanwhile may make it too, which is rare and harmless.
     fn make(&self, ready: ReadySet) -> Result<Bytes> {
-        let document = document(self.service.registry());
+        let document = document(&self.service.catalog());
         let json = Bytes::from(document.to_json().map_err(Error::internal)?);
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         *made = Some(MadeDocument { ready, json: json.clone() });
@@ -62,6 +62,6 @@ impl ServedDocument {
     }
 }
 
-fn ready_set(registry: &ModelRegistry) -> ReadySet {
-    registry.ready().map(|served_model| (served_model.name.clone(), served_model.version)).collect()
+fn ready_set(catalog: &Catalog) -> ReadySet {
+    (catalog.generation(), catalog.ready().count())
 }

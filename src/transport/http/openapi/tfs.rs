@@ -20,8 +20,9 @@ use crate::{
         signature::{Dim, TensorSpec},
         task::Task,
     },
-    protocol::tfs::{decode::SIGNATURE, verb::Verb},
-    serving::{catalog::ModelRegistry, served_model::ServedModel},
+    protocol::tfs::decode::SIGNATURE,
+    protocol::tfs::verb::Verb,
+    serving::{catalog::Catalog, served_model::ServedModel},
     tensor::data_type::DataType,
     transport::http::openapi::{
         operations::{list_of, text},
@@ -74,8 +75,8 @@ pub(super) fn add_model(mut paths: PathsBuilder, served_model: &ServedModel, pat
 }
 
 /// Adds what is said of models.
-pub(super) fn add_status(paths: PathsBuilder, registry: &ModelRegistry) -> PathsBuilder {
-    let names: Vec<_> = registry.entries().map(|(name, _)| name.as_str()).collect();
+pub(super) fn add_status(paths: PathsBuilder, catalog: &Catalog) -> PathsBuilder {
+    let names: Vec<_> = catalog.entries().map(|(name, _)| name.as_str()).collect();
     let model_names = object([("models", list_of(text()).into())]);
     let model = path_parameter("model", text().enum_values(Some(names.clone())).into());
     let version = path_parameter("version", ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).into());

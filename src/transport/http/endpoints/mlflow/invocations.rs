@@ -11,7 +11,7 @@ use crate::{
         encode::encode,
     },
     request::{InferRequest, InferResponse},
-    serving::served_model::ServedModel,
+    serving::{catalog::ModelRef, served_model::ServedModel},
     tensor::tensor::Tensor,
     transport::http::{
         endpoints::mlflow::media_type::MediaType,
@@ -29,7 +29,7 @@ const BYTES_PER_VALUE: usize = 10;
 /// Asks the default model.
 pub async fn invocations(State(app): State<App>, Routed(arrival): Routed) -> Result<Response, ErrorResponse> {
     let media_type = MediaType::of(arrival.headers())?;
-    let model = app.service.find(None, None)?;
+    let model = app.service.resolve(ModelRef::DEFAULT)?;
     let begun = Begun::new(model, arrival)?;
     Ok(answer(app, Mlflow(media_type), begun).await)
 }

@@ -6,11 +6,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{edge::error::ErrorResponse, transport::http::pipeline::app::App};
+use crate::{edge::error::ErrorResponse, serving::catalog::ModelRef, transport::http::pipeline::app::App};
 
 /// Answers 200 and an empty line while the model that `/invocations` asks serves, as MLflow does.
 pub async fn ping(State(app): State<App>) -> Result<Response, ErrorResponse> {
-    app.service.find(None, None)?;
+    app.service.resolve(ModelRef::DEFAULT)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], "\n").into_response())
 }
 

@@ -70,7 +70,8 @@ pub async fn ready(State(app): State<App>) -> Result<Response, ErrorResponse> {
 }
 
 fn models(service: &InferenceService) -> BTreeMap<String, ModelHealth> {
-    let models = service.registry().entries().map(|(name, entry)| {
+    let catalog = service.catalog();
+    let models = catalog.entries().map(|(name, entry)| {
         let version = entry.default_version();
         let state = entry.state(version);
         let health = ModelHealth {
@@ -87,7 +88,7 @@ fn models(service: &InferenceService) -> BTreeMap<String, ModelHealth> {
 }
 
 fn default_version(service: &InferenceService) -> Option<String> {
-    let registry = service.registry();
-    let (_, entry) = registry.entry(registry.default_model()?.as_str()).ok()?;
+    let catalog = service.catalog();
+    let (_, entry) = catalog.entry(catalog.default_model()?.as_str()).ok()?;
     entry.default_version().map(|version| version.to_string())
 }

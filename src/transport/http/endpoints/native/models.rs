@@ -123,15 +123,16 @@ struct TensorDetails {
 
 /// `GET /models`
 pub async fn list(State(app): State<App>) -> Response {
-    let registry = app.service.registry();
-    let models = registry.entries().map(|(name, entry)| ModelDetails::new(name, entry)).collect();
-    let default_model = registry.default_model().map(ToString::to_string);
+    let catalog = app.service.catalog();
+    let models = catalog.entries().map(|(name, entry)| ModelDetails::new(name, entry)).collect();
+    let default_model = catalog.default_model().map(ToString::to_string);
     Json(ModelList { models, default_model }).into_response()
 }
 
 /// `GET /models/{model}`
 pub async fn one(State(app): State<App>, UrlPath(model): UrlPath<String>) -> Result<Response, ErrorResponse> {
-    let (name, entry) = app.service.registry().entry(&model)?;
+    let catalog = app.service.catalog();
+    let (name, entry) = catalog.entry(&model)?;
     Ok(Json(ModelDetails::new(name, entry)).into_response())
 }
 

@@ -13,9 +13,12 @@ use jiff::Timestamp;
 use crate::{
     edge::{error::ErrorResponse, prediction::Protocol},
     error::Result,
-    protocol::native::decode::{Decoded, Form, decode},
+    protocol::native::{
+        decode::{Decoded, Form, decode},
+        encode::Encoder,
+    },
     request::{InferRequest, InferResponse},
-    serving::served_model::ServedModel,
+    serving::{catalog::ModelRef, served_model::ServedModel},
     tensor::tensor::Tensor,
     transport::http::pipeline::{
         answer::{Begun, answer},
@@ -30,7 +33,7 @@ const BYTES_PER_VALUE: usize = 10;
 
 /// `POST /predict`
 pub fn default_model(State(app): State<App>, Routed(arrival): Routed) -> BoxFuture<'static, Response> {
-    predict(&app, app.service.find(None, None), arrival)
+    predict(&app, app.service.resolve(ModelRef::DEFAULT), arrival)
 }
 
 /// `POST /models/{model}/predict`
@@ -39,7 +42,7 @@ pub fn model(
     UrlPath(model): UrlPath<String>,
     Routed(arrival): Routed,
 ) -> BoxFuture<'static, Response> {
-    predict(&app, app.service.find(Some(&model), None), arrival)
+    predict(&app, app.service.resolve(ModelRef::new(Some(&model), None)), arrival)
 }
 
 /// `POST /models/{model}/versions/{version}/predict`
@@ -48,25 +51,25 @@ pub fn version(
     UrlPath((model, version)): UrlPath<(String, String)>,
     Routed(arrival): Routed,
 ) -> BoxFuture<'static, Response> {
-    predict(&app, app.service.find(Some(&model), Some(&version)), arrival)
+    predict(&app, app.service.resolve(ModelRef::new(Some(&model), Some(&version))), arrival)
 }
 
 /// All three, past the router.
 pub fn directly(app: &App, arrival: Arrival) -> BoxFuture<'static, Response> {
     let Named { model, version } = named(arrival.uri().path());
-    predict(app, app.service.find(model, version), arrival)
+    predict(app, app.service.resolve(ModelRef::new(model, version)), arrival)
 }
 
 /// Begins before the future is polled, so that the request's head, which is large, is neither moved into it nor kept.
 fn predict(app: &App, model: Result<Arc<ServedModel>>, arrival: Arrival) -> BoxFuture<'static, Response> {
     match model.map_err(ErrorResponse::from).and_then(|model| Begun::new(model, arrival)) {
-        Ok(begun) => Box::pin(answer(app.clone(), Native(app.clone()), begun)),
+        Ok(begun) => Box::pin(answer(app.clone(), Native, begun)),
         Err(error) => Box::pin(ready(error.into_response())),
     }
 }
 
 /// The native protocol.
-struct Native(App);
+struct Native;
 
 impl Protocol for Native {
     type Body = Bytes;
@@ -86,6 +89,10 @@ impl Protocol for Native {
     }
 
     fn encode(&self, model: &ServedModel, response: InferResponse, form: Form) -> Result<Vec<u8>> {
-        self.0.with_encoder(model, |encoder| encoder.encode(&response, form, Timestamp::now()))
+        model.attached(|| Encoder::new(Arc::clone(&model.schema), &model.name, model.version))?.encode(
+            &response,
+            form,
+            Timestamp::now(),
+        )
     }
 }

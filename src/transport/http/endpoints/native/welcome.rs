@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     model::name::ModelName,
-    serving::catalog::{ModelEntry, ModelRegistry, ModelState},
+    serving::catalog::{Catalog, ModelEntry, ModelState},
     transport::http::pipeline::app::App,
 };
 
@@ -27,13 +27,13 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
 
 /// Answers one line of JSON, or a page where HTML is asked for.
 pub async fn welcome(State(app): State<App>, headers: HeaderMap) -> Response {
-    let registry = app.service.registry();
+    let catalog = app.service.catalog();
     let accept = headers.get(header::ACCEPT).map(|value| String::from_utf8_lossy(value.as_bytes()));
     if accept.is_some_and(|accept| accept.contains("text/html")) {
-        let page = Html(PAGE.replace("{{models}}", &list(registry)));
+        let page = Html(PAGE.replace("{{models}}", &list(&catalog)));
         return ([(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)], page).into_response();
     }
-    let models: Vec<_> = registry.entries().map(|(name, _)| name.as_str()).collect();
+    let models: Vec<_> = catalog.entries().map(|(name, _)| name.as_str()).collect();
     // KServe's clients look here for whether the server lives.
     let welcome = serde_json::json!({
         "onnxd": env!("CARGO_PKG_VERSION"),
@@ -44,8 +44,8 @@ pub async fn welcome(State(app): State<App>, headers: HeaderMap) -> Response {
     Json(welcome).into_response()
 }
 
-fn list(registry: &ModelRegistry) -> String {
-    registry.entries().fold(String::new(), |mut list, (name, entry)| {
+fn list(catalog: &Catalog) -> String {
+    catalog.entries().fold(String::new(), |mut list, (name, entry)| {
         write_model(&mut list, name, entry);
         list
     })

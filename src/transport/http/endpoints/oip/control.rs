@@ -29,7 +29,7 @@ struct IndexRequest {
 /// `POST /v2/repository/index`
 pub async fn index(State(app): State<App>, Routed(arrival): Routed) -> Result<Response, ErrorResponse> {
     let IndexRequest { ready } = read_index_request(&app, arrival).await?;
-    Ok(plain(index::list(app.service.registry(), ready)))
+    Ok(plain(index::list(&app.service.catalog(), ready)))
 }
 
 /// `POST /v2/repository/models/{model}/load` and `…/unload`

@@ -27,7 +27,8 @@ pub async fn server() -> Response {
 
 /// `GET /v2/models`, as KServe has it.
 pub async fn list(State(app): State<App>) -> Response {
-    let names: Vec<_> = app.service.registry().entries().map(|(name, _)| name.as_str()).collect();
+    let catalog = app.service.catalog();
+    let names: Vec<_> = catalog.entries().map(|(name, _)| name.as_str()).collect();
     plain(json!({"models": names}))
 }
 
@@ -106,5 +107,5 @@ fn configuration(app: &App, model: &str, version: Option<&str>) -> Answered {
 
 fn statistics_of(app: &App, model: &str, version: Option<&str>) -> Answered {
     let served_model = find(&app.service, model, version)?;
-    Ok(plain(statistics::model(app.service.registry(), &served_model, version.is_some())?))
+    Ok(plain(statistics::model(&app.service.catalog(), &served_model, version.is_some())?))
 }

@@ -12,10 +12,10 @@ use crate::{
     error::Result,
     model::signature::{Dim, TensorSpec},
     protocol::tfs::decode::{PREDICT_METHOD, SIGNATURE},
-    serving::served_model::ServedModel,
+    serving::{catalog::VersionRef, served_model::ServedModel},
     tensor::data_type::DataType,
     transport::http::{
-        endpoints::tfs::path::{Version, find},
+        endpoints::tfs::path::find,
         pipeline::{app::App, url_path::UrlPath},
     },
 };
@@ -26,7 +26,7 @@ pub async fn model(
     UrlPath(name): UrlPath<String>,
     request: Request,
 ) -> Result<Response, ErrorResponse> {
-    Ok(Json(metadata(&*find(&app, &name, Version::Default, &request)?)).into_response())
+    Ok(Json(metadata(&*find(&app, &name, VersionRef::Default, &request)?)).into_response())
 }
 
 /// `GET /v1/models/{model}/versions/{version}/metadata`
@@ -35,7 +35,7 @@ pub async fn version(
     UrlPath((name, number)): UrlPath<(String, String)>,
     request: Request,
 ) -> Result<Response, ErrorResponse> {
-    Ok(Json(metadata(&*find(&app, &name, Version::Number(&number), &request)?)).into_response())
+    Ok(Json(metadata(&*find(&app, &name, VersionRef::Number(&number), &request)?)).into_response())
 }
 
 fn metadata(model: &ServedModel) -> Value {

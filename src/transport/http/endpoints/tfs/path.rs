@@ -7,20 +7,12 @@ use axum::http::Request;
 use crate::{
     error::{Error, ErrorKind, Result},
     protocol::tfs::verb::Verb,
-    serving::served_model::ServedModel,
+    serving::{
+        catalog::{ModelRef, VersionRef},
+        served_model::ServedModel,
+    },
     transport::http::pipeline::app::App,
 };
-
-/// Which version of a model a path names.
-#[derive(Clone, Copy, Debug)]
-pub enum Version<'a> {
-    /// The one that is served by default.
-    Default,
-    /// This one.
-    Number(&'a str),
-    /// The one with this label.
-    Label(&'a str),
-}
 
 /// Splits the last part of a path: `iris:predict`, whose verb may be written in any case.
 ///
@@ -44,17 +36,17 @@ pub fn split_verb<'a, B>(segment: &'a str, request: &Request<B>) -> Result<(&'a 
 ///
 /// # Errors
 /// `NotFound` as TensorFlow Serving says it, `Unavailable`, or `InvalidArgument` for a label, which no version has.
-pub fn find<B>(app: &App, name: &str, version: Version<'_>, request: &Request<B>) -> Result<Arc<ServedModel>> {
-    let (number, servable) = match version {
-        Version::Default => (None, format!("Latest({name})")),
-        Version::Number(number) if is_number(number) => (Some(number), format!("Specific({name}, {number})")),
-        Version::Number(_) => return Err(malformed(request)),
-        Version::Label(label) => {
-            app.service.registry().entry(name).map_err(|error| not_found(error, &format!("Latest({name})")))?;
+pub fn find<B>(app: &App, name: &str, version: VersionRef<'_>, request: &Request<B>) -> Result<Arc<ServedModel>> {
+    let servable = match version {
+        VersionRef::Default => format!("Latest({name})"),
+        VersionRef::Number(number) if is_number(number) => format!("Specific({name}, {number})"),
+        VersionRef::Number(_) => return Err(malformed(request)),
+        VersionRef::Label(label) => {
+            app.service.catalog().entry(name).map_err(|error| not_found(error, &format!("Latest({name})")))?;
             return Err(unknown_label(label));
         }
     };
-    app.service.find(Some(name), number).map_err(|error| not_found(error, &servable))
+    app.service.resolve(ModelRef { name: Some(name), version }).map_err(|error| not_found(error, &servable))
 }
 
 /// Tells whether a version is written as one.

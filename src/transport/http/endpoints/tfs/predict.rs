@@ -15,10 +15,10 @@ use crate::{
         verb::Verb,
     },
     request::{InferRequest, InferResponse},
-    serving::served_model::ServedModel,
+    serving::{catalog::VersionRef, served_model::ServedModel},
     tensor::tensor::Tensor,
     transport::http::{
-        endpoints::tfs::path::{Version, find, malformed, split_verb},
+        endpoints::tfs::path::{find, malformed, split_verb},
         pipeline::{
             answer::{Begun, answer},
             app::App,
@@ -38,7 +38,7 @@ pub async fn model(
     Routed(arrival): Routed,
 ) -> Result<Response, ErrorResponse> {
     let (name, verb) = split_verb(&segment, &arrival)?;
-    ask(&app, name, Version::Default, verb, arrival).await
+    ask(&app, name, VersionRef::Default, verb, arrival).await
 }
 
 /// `POST /v1/models/{model}/versions/{version}:{verb}`
@@ -48,7 +48,7 @@ pub async fn version(
     Routed(arrival): Routed,
 ) -> Result<Response, ErrorResponse> {
     let (number, verb) = split_verb(&segment, &arrival)?;
-    ask(&app, &name, Version::Number(number), verb, arrival).await
+    ask(&app, &name, VersionRef::Number(number), verb, arrival).await
 }
 
 /// `POST /v1/models/{model}/labels/{label}:{verb}`
@@ -58,7 +58,7 @@ pub async fn label(
     Routed(arrival): Routed,
 ) -> Result<Response, ErrorResponse> {
     let (label, verb) = split_verb(&segment, &arrival)?;
-    ask(&app, &name, Version::Label(label), verb, arrival).await
+    ask(&app, &name, VersionRef::Label(label), verb, arrival).await
 }
 
 /// Answers any other path under `/v1/`.
@@ -69,7 +69,7 @@ pub async fn no_such_path(request: Request) -> ErrorResponse {
 async fn ask(
     app: &App,
     name: &str,
-    version: Version<'_>,
+    version: VersionRef<'_>,
     verb: Verb,
     arrival: Arrival,
 ) -> Result<Response, ErrorResponse> {

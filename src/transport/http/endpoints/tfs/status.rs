@@ -11,7 +11,7 @@ use crate::{
     edge::error::ErrorResponse,
     error::{Error, Result},
     model::name::ModelVersion,
-    serving::catalog::{ModelEntry, ModelState},
+    serving::catalog::{Catalog, ModelEntry, ModelState},
     transport::http::{
         endpoints::tfs::path::{is_number, malformed, unknown_label},
         pipeline::{app::App, url_path::UrlPath},
@@ -47,7 +47,8 @@ struct StatusProto {
 
 /// `GET /v1/models`
 pub async fn list(State(app): State<App>) -> Response {
-    let models = app.service.registry().entries().map(|(name, _)| name.as_str()).collect();
+    let catalog = app.service.catalog();
+    let models = catalog.entries().map(|(name, _)| name.as_str()).collect();
     Json(ModelNames { models }).into_response()
 }
 
@@ -60,7 +61,8 @@ pub async fn model(
     if name.contains(':') {
         return Err(malformed(&request).into());
     }
-    let entry = entry(&app, &name)?;
+    let catalog = app.service.catalog();
+    let entry = entry(&catalog, &name)?;
     let ready = matches!(entry.state(entry.default_version()), ModelState::Ready(_));
     let statuses: Vec<_> = entry.versions().map(|(version, state)| VersionStatus::new(version, &state)).collect();
     Ok(Json(ModelStatus { name: &name, ready, model_version_status: statuses }).into_response())
@@ -75,7 +77,8 @@ pub async fn version(
     if !is_number(&number) {
         return Err(malformed(&request).into());
     }
-    let known = entry(&app, &name)?.versions().find(|(version, _)| version.to_string() == number);
+    let catalog = app.service.catalog();
+    let known = entry(&catalog, &name)?.versions().find(|(version, _)| version.to_string() == number);
     let (version, state) =
         known.ok_or_else(|| Error::not_found(format!("Could not find version {number} of model {name}")))?;
     let ready = matches!(state, ModelState::Ready(_));
@@ -88,12 +91,12 @@ pub async fn label(
     State(app): State<App>,
     UrlPath((name, label)): UrlPath<(String, String)>,
 ) -> Result<Response, ErrorResponse> {
-    entry(&app, &name)?;
+    entry(&app.service.catalog(), &name)?;
     Err(unknown_label(&label).into())
 }
 
-fn entry<'a>(app: &'a App, name: &str) -> Result<&'a ModelEntry> {
-    let found = app.service.registry().entry(name);
+fn entry<'c>(catalog: &'c Catalog, name: &str) -> Result<&'c ModelEntry> {
+    let found = catalog.entry(name);
     found
         .map(|(_, entry)| entry)
         .map_err(|error| error.context(format_args!("Could not find any versions of model {name}")))
