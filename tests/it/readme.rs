@@ -119,8 +119,12 @@ fn check_names(line: &str) {
 
 async fn run_program(server: &TestServer, folder: &Path, line: &str, expected: Option<&Block>) {
     let mut script = with_addresses(server, line.split(" #").next().unwrap_or_default());
-    if script.starts_with("onnxd bench") {
-        script.push_str(" --requests 20 --warm-up 0s");
+    // Short on any machine, patient on a busy one.
+    let options = [("onnxd bench", " --requests 20 --warm-up 0s"), ("onnxd healthcheck", " --timeout 60s")];
+    for (command, options) in options {
+        if script.starts_with(command) {
+            script.push_str(options);
+        }
     }
     let port = server.address.port();
     let ended = Process::run(shell(folder, &format!("HOST=127.0.0.1 PORT={port} {script}"))).await;
