@@ -1,20 +1,20 @@
-# onnxd with ONNX Runtime and the example models: no shell, no root, nothing that is written to.
+# onnxd with ONNX Runtime and the example models: no shell, no root, no writable files.
 #
 #   docker build -t onnxd .                                 the image (or: buildah bud --format docker)
-#   docker build -t onnxd --build-arg ONNXRUNTIME=own .     with the ONNX Runtime library of your own in ./onnxruntime/
+#   docker build -t onnxd --build-arg ONNXRUNTIME=own .     with your own ONNX Runtime library in ./onnxruntime/
 #
-# The base images are arguments, so that a mirror, a pinned digest or a CUDA base can take their place.
+# The base images are arguments: replace them by a mirror, a pinned digest or a CUDA base.
 ARG RUST_IMAGE=rust:1.95-bookworm
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 ARG ONNXRUNTIME=fetched
 
-# ---- ONNX Runtime of the version and checksum that the script pins for this platform; or, with ONNXRUNTIME=own, a build
-# of one's own: libonnxruntime.so and the providers that it loads
+# ---- ONNX Runtime: the version and checksum that the script pins for this platform; with ONNXRUNTIME=own, your own build:
+# libonnxruntime.so and its providers
 FROM ${PYTHON_IMAGE} AS onnxruntime
 ARG ONNXRUNTIME
 WORKDIR /source
-# Without the folder, the pattern stands for nothing.
+# Without the folder, the pattern matches nothing.
 COPY .cargo/fetch-onnxruntime.py onnxruntime* given/
 RUN case "$ONNXRUNTIME" in \
     fetched) python3 given/fetch-onnxruntime.py --output /onnxruntime ;; \
@@ -22,7 +22,7 @@ RUN case "$ONNXRUNTIME" in \
     *) echo "ONNXRUNTIME must be fetched or own, not $ONNXRUNTIME" >&2 && exit 1 ;; \
     esac
 
-# ---- the locale that StringNormalizer nodes ask for, which no small image has
+# ---- the locale that StringNormalizer nodes need and small images lack
 FROM ${PYTHON_IMAGE} AS locale
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -43,10 +43,10 @@ RUN mkdir src benches \
 COPY build.rs ./
 COPY proto proto
 COPY src src
-# The stand-ins above are newer than the files that were checked out.
+# The stand-ins above are newer than the checked-out files.
 RUN touch build.rs src/main.rs src/lib.rs && cargo build --release --locked
 
-# ---- what is shipped
+# ---- the image
 FROM ${BASE_IMAGE}
 COPY --from=locale /locale/ /usr/lib/locale/
 COPY --from=onnxruntime /onnxruntime/ /usr/local/lib/onnxruntime/

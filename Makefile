@@ -5,10 +5,10 @@ CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 CARGO_DENY_VERSION = 0.20.2
 CARGO_FUZZ_VERSION = 0.13.2
-# What `make run` serves, and further options for it: make run ARGS="--port 9000"
+# The folder that `make run` serves, and more options: make run ARGS="--port 9000"
 MODELS ?= models
 ARGS ?=
-# Of the bundled models, POST /predict asks this one.
+# The bundled model that answers POST /predict.
 DEFAULT_MODEL = $(if $(filter models,$(MODELS)),--default-model iris)
 
 TOOLS = $(CARGO_TARGET_DIR)/tools
@@ -30,10 +30,10 @@ test: fetch ## Run the unit, integration and documentation tests, and the client
 	@$(MAKE) --no-print-directory clients
 	@echo "test: all tests passed"
 
-clients: ## Try the daemon with the clients that people have (CLIENTS="curl triton" for some of them)
+clients: ## Test the daemon with other projects' clients (CLIENTS="curl triton" for some of them)
 	@PYTHON="$(PYTHON)" CARGO="$(CARGO)" sh tests/clients/run.sh $(CLIENTS)
 
-fetch: ## Fetch ONNX Runtime into .onnxruntime, checked; nothing to do when it is there
+fetch: ## Fetch ONNX Runtime into .onnxruntime and verify its checksum, unless it is there
 	@$(PYTHON) .cargo/fetch-onnxruntime.py
 
 build: fetch ## Build the release binary
@@ -71,11 +71,11 @@ bench: fetch ## Run the benchmarks: the codec's, then the daemon under load (BEN
 	@$(MAKE) --no-print-directory bench-load
 
 .PHONY: bench-load
-bench-load: ## The daemon under load against floors and peers, pinned to one core (BENCH_ARGS="--overload")
+bench-load: ## Measure the daemon under load against floors and peers, on one core (BENCH_ARGS="--overload")
 	$(PYTHON) benches/load/run.py $(BENCH_ARGS)
 
 .PHONY: endurance
-endurance: fetch ## What the daemon must endure: a crowd of 100,000 requests, large bodies, busy cores (ENDURANCE_ARGS="--cases probes")
+endurance: fetch ## Test endurance: 100,000 mixed requests, large bodies, busy cores (ENDURANCE_ARGS="--cases probes")
 	$(CARGO) test --release --locked --test it -- crowd:: lanes:: --nocapture
 	$(PYTHON) benches/load/endurance.py $(ENDURANCE_ARGS)
 
@@ -83,14 +83,14 @@ bench-compile: ## Compile the benchmarks
 	$(CARGO) bench --no-run --locked
 	@echo "bench-compile: the benchmarks compile"
 
-# What is fuzzed, each for how many seconds.
+# The fuzz targets, and the seconds for each.
 FUZZ_TARGETS ?= grpc_decode mlflow_decode native_decode oip_decode tfs_decode
 FUZZ_SECONDS ?= 660
 .PHONY: fuzz fuzz-compile
 
-# The variable lets the stable compiler take the options of a nightly one, which sanitizers are.
+# Sanitizers are nightly options; the variable makes the stable compiler accept them.
 fuzz: export RUSTC_BOOTSTRAP = 1
-fuzz: ## Fuzz what reads bodies, one decoder after the other (FUZZ_TARGETS="oip_decode", FUZZ_SECONDS=60)
+fuzz: ## Fuzz the decoders, one after the other (FUZZ_TARGETS="oip_decode", FUZZ_SECONDS=60)
 	@$(WITH_TOOLS); \
 	if [ "$$(cargo-fuzz --version 2>/dev/null)" != "cargo-fuzz $(CARGO_FUZZ_VERSION)" ]; then \
 		$(CARGO) install --locked --version $(CARGO_FUZZ_VERSION) --root $(TOOLS) cargo-fuzz; \
@@ -101,19 +101,19 @@ fuzz: ## Fuzz what reads bodies, one decoder after the other (FUZZ_TARGETS="oip_
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=64 || exit 1; \
 	done
 
-fuzz-compile: ## Check the fuzz targets: formatting, Clippy; without the sanitizers
+fuzz-compile: ## Check the fuzz targets' formatting and Clippy, without sanitizers
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml -- --check
 	$(CARGO) clippy --manifest-path fuzz/Cargo.toml --target-dir $(CARGO_TARGET_DIR) --locked -- -D warnings
 	@echo "fuzz-compile: the fuzz targets compile"
 
-peers: ## Try the daemon against promtool and a real browser
+peers: ## Test the daemon with promtool and a real browser
 	@PYTHON="$(PYTHON)" CARGO="$(CARGO)" sh tests/peers/run.sh
 
 .PHONY: perf-analyzer
-perf-analyzer: ## Let Triton's perf_analyzer measure the daemon by REST, gRPC and streams
+perf-analyzer: ## Measure the daemon with Triton's perf_analyzer over REST, gRPC and streams
 	@PYTHON="$(PYTHON)" CARGO="$(CARGO)" sh tests/peers/perf_analyzer.sh
 
-# What is shipped, each tried by running it. The first three need a container engine, and start one of their own where none runs.
+# Tests of what is shipped. The first three need a container engine; without one running, they start their own.
 IMAGE ?= onnxd:latest
 .PHONY: image image-test compose-test k8s-test kind-test load-test manifests prometheus-test workflows-lint workflows-test
 
@@ -123,13 +123,13 @@ image: ## Build the container image (IMAGE=name:tag)
 image-test: ## Run the image with few rights: predictions, limits, health, shutdown
 	@PYTHON="$(PYTHON)" sh tests/deploy/image/check.sh $(IMAGE)
 
-compose-test: ## Bring docker-compose.yml up: every dashboard query, and an alert that fires
+compose-test: ## Start docker-compose.yml: run every dashboard query, fire an alert
 	@PYTHON="$(PYTHON)" sh tests/deploy/compose/check.sh
 
 k8s-test: ## Deploy to a real one-node cluster: rollouts, drain, memory, a broken model
 	@PYTHON="$(PYTHON)" sh tests/deploy/cluster/check.sh $(IMAGE)
 
-kind-test: ## Deploy to a cluster made by kind, which must be installed
+kind-test: ## Deploy to a kind cluster; kind must be installed
 	@sh tests/deploy/cluster/kind.sh $(IMAGE)
 
 load-test: ## Run the k6 and Locust scripts of benches/load for a few seconds
@@ -147,7 +147,7 @@ workflows-lint: ## Lint the workflows
 workflows-test: workflows-lint ## Rehearse CI and a release with act; needs root (CI_STAGES="lint test" for more of make ci)
 	@PYTHON="$(PYTHON)" sh tests/deploy/workflows/run.sh $(IMAGE)
 
-ci: ## Everything that a change must pass
+ci: ## Run everything that a change must pass
 	@took=; \
 	for stage in $(CI_STAGES); do \
 		printf '\n==> make %s\n' "$$stage"; \
@@ -157,6 +157,6 @@ ci: ## Everything that a change must pass
 	done; \
 	printf '\nci: passed (%s)\n' "$$took"
 
-clean: ## Remove everything that these targets made
+clean: ## Remove everything that these targets built
 	$(CARGO) clean
 	rm -rf .onnxruntime

@@ -1,4 +1,4 @@
-//! onnxd serves ONNX models over HTTP.
+//! onnxd serves ONNX models over HTTP and gRPC.
 //!
 //! The life of a request: bytes are decoded by a protocol ([`protocol`]) into an [`request::InferRequest`], checked against
 //! the model's signature into a [`request::ValidRequest`], queued in the model's lane ([`batching`]), run by its session

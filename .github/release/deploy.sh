@@ -15,7 +15,7 @@ case $image in
 *) new="newName: ${image%:*}
     newTag: ${image##*:}" ;;
 esac
-# The autoscaler has chosen how many there are; the manifest says how many to start with.
+# Keep the autoscaler's number of replicas; the manifest has only the number to start with.
 replicas=$($kubectl --namespace onnxd get deployment onnxd --output jsonpath='{.spec.replicas}' 2>/dev/null || true)
 mkdir "$scratch/release"
 cat > "$scratch/release/kustomization.yaml" <<YAML

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Packs what is in the image into an archive: unpack it anywhere and run bin/onnxd, which finds ONNX Runtime beside it.
+# Packs the image's content into an archive. Unpack it anywhere and run bin/onnxd, which finds ONNX Runtime in lib/.
 # usage: package.sh IMAGE VERSION PLATFORM FOLDER
 set -eu
 image=$1

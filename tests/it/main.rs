@@ -18,6 +18,7 @@ mod grpc_fake;
 mod harness;
 mod http2_stall;
 mod identity;
+mod markdown;
 mod onnx;
 mod process;
 

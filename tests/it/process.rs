@@ -20,9 +20,26 @@ const INHERITED_BY_ACCIDENT: &[&str] =
 
 /// Returns the command `onnxd` with these arguments, and with nothing in its environment that changes what it does.
 pub fn onnxd<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_onnxd"));
+    let mut command = without_accidents(Command::new(env!("CARGO_BIN_EXE_onnxd")));
+    command.args(arguments);
+    command
+}
+
+/// Returns a shell in `folder` that runs `script`; `onnxd` in it is the program under test.
+pub fn shell(folder: &Path, script: &str) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_onnxd"));
+    let mut path = program.parent().expect("the program lies in a folder").as_os_str().to_owned();
+    path.push(":");
+    #[expect(clippy::disallowed_methods, reason = "the search path of the one who runs the tests")]
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let mut command = without_accidents(Command::new("sh"));
+    command.args(["-c", script]).current_dir(folder).env("PATH", path);
+    command
+}
+
+fn without_accidents(mut command: Command) -> Command {
     // The default port is one that tests would take from each other.
-    command.args(arguments).env("ONNXD_GRPC_PORT", "0");
+    command.env("ONNXD_GRPC_PORT", "0");
     for variable in INHERITED_BY_ACCIDENT {
         command.env_remove(variable);
     }
