@@ -97,9 +97,9 @@ impl InlineLane {
 
     fn push(&self, entry: Entry) -> Result<Option<Turn<'_>>> {
         let mut state = self.lock();
-        let buried = state.queue.push(entry)?;
-        self.note(&state, buried);
-        Ok(state.turn(self))
+        let pushed = state.queue.push(entry);
+        self.note(&state, *pushed.as_ref().unwrap_or(&0));
+        pushed.map(|_| state.turn(self))
     }
 
     /// Gives the turn to the request at the front, if there are both a request and a session for it.

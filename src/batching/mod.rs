@@ -9,6 +9,8 @@ pub mod inline;
 pub mod lane;
 #[cfg(test)]
 mod lane_tests;
+#[cfg(test)]
+mod overload_tests;
 pub mod policy;
 pub mod queue;
 pub mod run;

@@ -130,9 +130,9 @@ impl Drop for WorkerLane {
 impl Shared {
     fn push(&self, entry: Entry) -> Result<()> {
         let mut state = self.lock();
-        let buried = state.queue.push(entry)?;
-        self.runner.metrics.cancelled.inc_by(buried as u64);
+        let pushed = state.queue.push(entry);
         self.note_depth(&state);
+        self.runner.metrics.cancelled.inc_by(pushed? as u64);
         drop(state);
         self.changed.notify_one();
         Ok(())

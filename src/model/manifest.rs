@@ -80,7 +80,7 @@ pub struct BatchingSettings {
     pub max_queue_delay_microseconds: u64,
     /// The most requests that wait; one more is answered 429.
     pub max_queue_size: usize,
-    /// The longest that a request may expect to wait when many do (128); one more is answered 429. 0 is for ever.
+    /// The longest that a request may expect to wait during an overload; one more is answered 429. 0 bounds no wait.
     pub max_queue_wait_milliseconds: u64,
 }
 
