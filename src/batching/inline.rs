@@ -8,6 +8,8 @@
 //! lane's limits keep them so.
 //!
 //! While something is queued, somebody has a turn or was told to take one: a request whose client leaves passes on both.
+//! So the future of a request must be polled until it is answered. A caller that stops polling it, to wait for its own client
+//! for example, stops everyone else in the queue.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
