@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    batching::lane::Lane,
+    batching::lane::{Lane, LaneKind},
     engine::{Engine, LoadOptions},
     error::{Error, Result},
     metrics::{Loaded, Metrics},
@@ -114,7 +114,14 @@ impl Loader {
         };
         let schema = Schema::new(session.signature().clone(), manifest, &file)?;
         let profile = probe(&mut **session, manifest.batching.max_batch_size);
-        let plan = Plan::new(&profile, manifest, self.inline_budget);
+        let plan = Plan::new(&profile, manifest, file.cost_depends_on.as_deref(), self.inline_budget);
+        if let (LaneKind::Inline, Some(culprit)) = (plan.lane.kind, &file.cost_depends_on) {
+            tracing::warn!(
+                model = %name,
+                "model {name} runs inside the event loop because model.toml says so, but the time of a run depends on the \
+                 values of its inputs ({culprit}): a long run delays every other request"
+            );
+        }
         let rows = profile.timings.last().map_or(1, |timing| timing.rows).min(plan.lane.limits.max_batch_rows);
         others.iter_mut().for_each(|session| warm_up(&mut **session, rows));
         let example = match golden::read_beside(path)?.into_iter().next() {

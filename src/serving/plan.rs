@@ -28,16 +28,16 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Chooses from what was measured, unless the manifest says otherwise. `inline_budget` is the longest that a batch may
-    /// hold the event loop.
-    pub fn new(profile: &Profile, manifest: &Manifest, inline_budget: Duration) -> Self {
+    /// Chooses from what was measured, unless the manifest says otherwise. `cost_depends_on` names the node that makes the
+    /// time of a run depend on the values of its inputs. `inline_budget` is the longest that a batch may hold the event loop.
+    pub fn new(profile: &Profile, manifest: &Manifest, cost_depends_on: Option<&str>, inline_budget: Duration) -> Self {
         let (batched, batching_reason) = match &profile.batching {
             Ok(difference) => {
                 (true, format!("two rows give what they give alone (largest difference {difference:.1e})"))
             }
             Err(reason) => (false, format!("one request at a time: {reason}")),
         };
-        let (kind, lane_reason) = choose(profile, manifest, inline_budget);
+        let (kind, lane_reason) = choose(profile, manifest, cost_depends_on, inline_budget);
         let most = if batched { manifest.batching.max_batch_size } else { 1 };
         let max_batch_rows = match kind {
             LaneKind::Inline => rows_within(&profile.timings, inline_budget).min(most),
@@ -54,7 +54,12 @@ impl Plan {
     }
 }
 
-fn choose(profile: &Profile, manifest: &Manifest, inline_budget: Duration) -> (LaneKind, String) {
+fn choose(
+    profile: &Profile,
+    manifest: &Manifest,
+    cost_depends_on: Option<&str>,
+    inline_budget: Duration,
+) -> (LaneKind, String) {
     match (manifest.batching.lane, profile.timings.first()) {
         (LaneChoice::Inline, _) => (LaneKind::Inline, "model.toml says so".to_owned()),
         (LaneChoice::Worker, _) => (LaneKind::Worker, "model.toml says so".to_owned()),
@@ -66,6 +71,9 @@ fn choose(profile: &Profile, manifest: &Manifest, inline_budget: Duration) -> (L
             (LaneKind::Worker, "requests are to wait for company".to_owned())
         }
         (LaneChoice::Auto, Some(single)) => {
+        (LaneChoice::Auto, _) if let Some(culprit) = cost_depends_on => {
+            (LaneKind::Worker, format!("the time of a run depends on the values of its inputs ({culprit})"))
+        }
             let kind = if single.time <= inline_budget { LaneKind::Inline } else { LaneKind::Worker };
             (
                 kind,
