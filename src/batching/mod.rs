@@ -17,4 +17,5 @@ pub mod run;
 #[cfg(test)]
 mod testing;
 pub mod ticket;
+pub mod watchdog;
 pub mod worker;

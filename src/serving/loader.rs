@@ -8,7 +8,10 @@ use std::{
 };
 
 use crate::{
-    batching::lane::{Lane, LaneKind},
+    batching::{
+        lane::{Lane, LaneKind},
+        watchdog::Watchdog,
+    },
     engine::{Engine, LoadOptions},
     error::{Error, Result},
     metrics::{Loaded, Metrics},
@@ -41,6 +44,8 @@ pub struct Loader {
     pub metrics: Arc<Metrics>,
     /// The longest that a batch may hold the event loop.
     pub inline_budget: Duration,
+    /// What ends runs that last too long.
+    pub watchdog: Arc<Watchdog>,
 }
 
 impl Loader {
@@ -50,7 +55,7 @@ impl Loader {
     /// Those of [`Metrics::new`].
     pub fn new(engine: Arc<dyn Engine>) -> Result<Self> {
         let metrics = Arc::new(Metrics::new(engine.version())?);
-        Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET })
+        Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET, watchdog: Arc::default() })
     }
 
     /// Loads every version of every model found, and settles each in the registry. Blocks; stops early once `stop` says so.
@@ -138,7 +143,7 @@ impl Loader {
             max_queue_size: manifest.batching.max_queue_size,
         };
         let metrics = self.metrics.model(&loaded);
-        let lane = Lane::start(name.as_str(), sessions, plan.lane, Arc::clone(&metrics))?;
+        let lane = Lane::start(name.as_str(), sessions, plan.lane, Arc::clone(&metrics), &self.watchdog)?;
         Ok(ServedModel {
             index: 0,
             name: name.clone(),
