@@ -36,6 +36,7 @@ use crate::{
             timeout::grpc_timeout,
         },
         http::{
+            connection::ClosingStage,
             layers::access_log,
             request_id::{RequestId, X_REQUEST_ID},
         },
@@ -56,7 +57,7 @@ const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 const ENDING_BY_THEMSELVES: [&str; 1] = ["/inference.GRPCInferenceService/ModelStreamInfer"];
 
 /// Tells when the connection is about to be closed, for streams that nothing else would end.
-pub type Closing = watch::Receiver<()>;
+pub type Closing = watch::Receiver<ClosingStage>;
 
 /// The gRPC application; cheap to clone.
 #[derive(Clone, Debug)]
@@ -240,7 +241,7 @@ fn end_of_stream(deadline: Option<Deadline>, closing: Option<Closing>) -> End {
 }
 
 /// What a stream ends with when the server stops.
-pub(super) fn stopping() -> Error {
+pub fn stopping() -> Error {
     Error::unavailable("the server is about to stop")
 }
 
