@@ -28,6 +28,7 @@ use crate::{
     model::repository::{self, FoundModel},
     serving::{loader::Loader, service::InferenceService},
     transport::{
+        closing::ClosingStage,
         grpc::app::GrpcApp,
         http::{connection::serve::serve_connection, pipeline::router::Http},
     },
@@ -36,6 +37,9 @@ use crate::{
 /// How long an idle connection may still bring a request once the server drains. A client that just read an answer
 /// sends its next request within this time, gets `connection: close` with the answer, and loses nothing.
 const IDLE_LINGER: Duration = Duration::from_millis(500);
+/// How long a request may still arrive once idle connections are closed. Nobody accepted it, so a client that stopped halfway
+/// does not keep the server from ending.
+const UNFINISHED_LINGER: Duration = Duration::from_millis(1500);
 /// How long the listener must be quiet before it is closed, so that connections in its backlog are not reset.
 const BACKLOG_QUIET: Duration = Duration::from_millis(10);
 /// How long clients that keep connecting, or that wait for room, can put off that the listener is closed.
@@ -155,7 +159,7 @@ struct Connections {
     http: Arc<Http>,
     grpc: GrpcApp,
     config: Arc<ServerConfig>,
-    close_idle: watch::Sender<()>,
+    closing: watch::Sender<ClosingStage>,
 }
 
 impl Connections {
@@ -165,7 +169,7 @@ impl Connections {
             http: Arc::new(http),
             grpc,
             config: Arc::clone(config),
-            close_idle: watch::Sender::new(()),
+            closing: watch::Sender::new(ClosingStage::Open),
         }
     }
 
@@ -203,14 +207,14 @@ impl Connections {
             return;
         }
         if timeout(IDLE_LINGER, self.tasks.join_next()).await.is_err() {
-            self.close_idle.send_replace(());
+            self.closing.send_replace(ClosingStage::Idle);
             let _finished = self.tasks.join_next().await;
         }
     }
 
     fn serve(&mut self, stream: TcpStream, port: Port) {
         let (http, keep_alive) = (Arc::clone(&self.http), self.config.limits.keep_alive);
-        let mut close_idle = self.close_idle.subscribe();
+        let mut closing = self.closing.subscribe();
         let http2 =
             Http2 { http: (port == Port::Http).then(|| Arc::clone(&http)), grpc: self.grpc.clone(), keep_alive };
         self.tasks.spawn(async move {
@@ -218,23 +222,26 @@ impl Connections {
             let speaks_http2 = tokio::select! {
                 speaks_http2 = timeout(keep_alive, speaks_http2) => speaks_http2,
                 // Nothing has come, or the server has ended.
-                _told = close_idle.changed() => return,
+                _told = closing.changed() => return,
             };
             match speaks_http2 {
-                Ok(false) => serve_connection(stream, http, close_idle, keep_alive).await,
+                Ok(false) => serve_connection(stream, http, closing, keep_alive).await,
                 // Large, and not what most connections are.
-                Ok(true) => Box::pin(http2.serve(stream, close_idle)).await,
+                Ok(true) => Box::pin(http2.serve(stream, closing)).await,
                 Err(_nothing_came) => {}
             }
         });
     }
 
-    /// Waits until all connections are done. Idle ones get a moment for a request that is on its way.
+    /// Waits until all connections are done. Idle ones get a moment for a request that is on its way, and requests that have
+    /// begun to arrive get a moment to arrive whole.
     async fn drain(mut self, grace_ends: Instant) -> Ending {
         let left = || grace_ends.saturating_duration_since(Instant::now());
         // Half of a short grace time is left for the idle ones to end, which are not cut off.
         let _still_open = timeout(IDLE_LINGER.min(left() / 2), self.all_done()).await;
-        self.close_idle.send_replace(());
+        self.closing.send_replace(ClosingStage::Idle);
+        let _still_open = timeout(UNFINISHED_LINGER.min(left() / 2), self.all_done()).await;
+        self.closing.send_replace(ClosingStage::Unfinished);
         match timeout(left(), self.all_done()).await {
             Ok(()) => Ending::Drained,
             Err(_) => {

@@ -8,6 +8,8 @@
 //! lane's limits keep them so.
 //!
 //! While something is queued, somebody has a turn or was told to take one: a request whose client leaves passes on both.
+//! So the future of a request must be polled until it is answered. A caller that stops polling it, to wait for its own client
+//! for example, stops everyone else in the queue.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -25,8 +27,8 @@ use crate::{
         policy::{Decision, Limits},
         queue::{Entry, QueueLimits, Reply, RequestQueue},
         run::Runner,
+        watchdog::WatchedSession,
     },
-    engine::Session,
     error::Result,
     request::InferResponse,
 };
@@ -41,12 +43,12 @@ pub struct InlineLane {
 
 struct State {
     queue: RequestQueue,
-    idle: Vec<Box<dyn Session>>,
+    idle: Vec<WatchedSession>,
 }
 
 impl InlineLane {
     /// Makes a lane over idle sessions. The queue delay of the limits does not apply: nothing ever waits for company.
-    pub fn new(sessions: Vec<Box<dyn Session>>, queue: QueueLimits, limits: Limits, runner: Runner) -> Self {
+    pub fn new(sessions: Vec<WatchedSession>, queue: QueueLimits, limits: Limits, runner: Runner) -> Self {
         let state = State { queue: RequestQueue::new(queue, sessions.len()), idle: sessions };
         let limits = Limits { max_queue_delay: Duration::ZERO, ..limits };
         Self { state: Mutex::new(state), runner, limits }
@@ -97,9 +99,9 @@ impl InlineLane {
 
     fn push(&self, entry: Entry) -> Result<Option<Turn<'_>>> {
         let mut state = self.lock();
-        let buried = state.queue.push(entry)?;
-        self.note(&state, buried);
-        Ok(state.turn(self))
+        let pushed = state.queue.push(entry);
+        self.note(&state, *pushed.as_ref().unwrap_or(&0));
+        pushed.map(|_| state.turn(self))
     }
 
     /// Gives the turn to the request at the front, if there are both a request and a session for it.
@@ -150,7 +152,7 @@ impl Drop for Waiting<'_> {
 /// One request's turn at running what is queued. Dropping it gives the session back, and the turn to the next.
 struct Turn<'a> {
     lane: &'a InlineLane,
-    session: Option<Box<dyn Session>>,
+    session: Option<WatchedSession>,
 }
 
 impl Turn<'_> {
@@ -168,7 +170,7 @@ impl Turn<'_> {
             batch
         };
         let requests = batch.len();
-        let taken = self.lane.runner.run_batch(&mut **session, batch, now);
+        let taken = self.lane.runner.run_batch(session, batch, now);
         let mut state = self.lane.lock();
         state.queue.note_run(requests, taken);
         if state.queue.is_empty() {

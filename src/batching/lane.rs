@@ -11,7 +11,8 @@ use crate::{
         inline::InlineLane,
         policy::Limits,
         queue::{Entry, QueueLimits},
-        run::Runner,
+        run::{Hold, Runner},
+        watchdog::Watchdog,
         worker::WorkerLane,
     },
     engine::Session,
@@ -50,6 +51,8 @@ pub struct LaneSettings {
     pub limits: Limits,
     /// How many requests may wait, and for how long.
     pub queue: QueueLimits,
+    /// In the inline lane: how long a run may hold the event loop.
+    pub hold: Option<Hold>,
 }
 
 /// The way to a model's sessions.
@@ -74,9 +77,11 @@ impl Lane {
         sessions: Vec<Box<dyn Session>>,
         settings: LaneSettings,
         metrics: Arc<ModelMetrics>,
+        watchdog: &Watchdog,
     ) -> Result<Self> {
-        let LaneSettings { kind, limits, queue, .. } = settings;
-        let (instances, runner) = (sessions.len(), Runner::new(metrics));
+        let LaneSettings { kind, limits, queue, hold, .. } = settings;
+        let (instances, runner) = (sessions.len(), Runner::new(metrics, hold));
+        let sessions = sessions.into_iter().map(|session| watchdog.watch(session)).collect::<Result<Vec<_>>>()?;
         let way = match kind {
             LaneKind::Inline => Way::Inline(InlineLane::new(sessions, queue, limits, runner)),
             LaneKind::Worker => Way::Worker(WorkerLane::start(model, sessions, queue, limits, runner)?),

@@ -9,10 +9,13 @@ pub mod inline;
 pub mod lane;
 #[cfg(test)]
 mod lane_tests;
+#[cfg(test)]
+mod overload_tests;
 pub mod policy;
 pub mod queue;
 pub mod run;
 #[cfg(test)]
 mod testing;
 pub mod ticket;
+pub mod watchdog;
 pub mod worker;

@@ -52,13 +52,16 @@ pub enum Reply {
 pub struct QueueLimits {
     /// The most requests that wait.
     pub max_queue_size: usize,
-    /// The longest that a request may expect to wait, once there are [`ALWAYS_QUEUED`] before it; zero for ever.
+    /// The longest wait that a new request may expect during an overload; zero bounds no wait.
     pub max_queue_wait: Duration,
 }
 
-/// So many requests may wait however long that takes: clients that wait for one answer before they ask again are no
-/// overload, slow as the model may be.
-pub const ALWAYS_QUEUED: usize = 128;
+/// A queue shorter than this is not taken for an overload, however slow the model is: so many clients that wait for each
+/// answer before they send the next request queue no more.
+pub const CALM_QUEUE: usize = 128;
+
+/// An overload ends once no request has been refused for this long.
+const OVERLOAD_MEMORY: Duration = Duration::from_secs(5);
 
 /// How much a run says of the next ones.
 const WEIGHT_OF_A_RUN: f64 = 0.125;
@@ -71,6 +74,8 @@ pub struct RequestQueue {
     instances: usize,
     /// The time that a session takes for a request, on average, in seconds; 0 before the first run.
     pace: f64,
+    /// When the current overload last refused a request; `None` while the queue is calm.
+    refused_at: Option<Instant>,
 }
 
 impl Entry {
@@ -98,7 +103,7 @@ impl Entry {
 impl RequestQueue {
     /// Makes an empty queue for so many instances.
     pub fn new(limits: QueueLimits, instances: usize) -> Self {
-        Self { entries: VecDeque::new(), limits, instances, pace: 0.0 }
+        Self { entries: VecDeque::new(), limits, instances, pace: 0.0, refused_at: None }
     }
 
     /// Takes note of how long a session took for a batch of so many requests.
@@ -111,20 +116,30 @@ impl RequestQueue {
     /// Appends a request. Never waits for space. Returns how many dead ones made room for it.
     ///
     /// # Errors
-    /// `Overloaded` where the queue is full, or the wait would be too long.
+    /// `Overloaded` if the queue is full, or if the request would wait too long during an overload.
     pub fn push(&mut self, entry: Entry) -> Result<usize> {
+        let now = entry.queued_at;
         let mut buried = 0;
-        if self.refusal().is_some() {
-            // Whoever has given up must not keep others out.
-            let now = Instant::now();
-            let (dead, living): (VecDeque<_>, _) = self.entries.drain(..).partition(|entry| entry.is_dead(now));
-            self.entries = living;
-            buried = dead.len();
-            dead.into_iter().for_each(Entry::bury);
+        if self.refusal(now).is_some() {
+            // Dead requests must not keep others out.
+            if self.entries.iter().any(|entry| entry.is_dead(now)) {
+                let (dead, living): (VecDeque<_>, _) = self.entries.drain(..).partition(|entry| entry.is_dead(now));
+                self.entries = living;
+                buried = dead.len();
+                dead.into_iter().for_each(Entry::bury);
+            }
+            if self.is_long() && self.is_too_slow() && !self.is_overloaded(now) {
+                self.begin_overload(now);
+            }
         }
-        // What has begun is a few parts for each request in flight, which has a limit of its own.
-        match self.refusal() {
-            Some(reason) if !entry.begun => Err(Error::new(ErrorKind::Overloaded, reason)),
+        // A request that has begun queues few parts at a time, and the requests in flight have a limit of their own.
+        match self.refusal(now) {
+            Some(reason) if !entry.begun => {
+                if self.is_overloaded(now) {
+                    self.refused_at = Some(now);
+                }
+                Err(Error::new(ErrorKind::Overloaded, reason))
+            }
             _ => {
                 self.entries.push_back(entry);
                 Ok(buried)
@@ -132,24 +147,66 @@ impl RequestQueue {
         }
     }
 
-    /// Says why one more request may not wait, if it may not.
+    /// Refuses the oldest requests until the rest can run within the bound. The newest ones stay: their clients have waited
+    /// least.
+    fn begin_overload(&mut self, now: Instant) {
+        self.refused_at = Some(now);
+        let mut left = self.entries.len();
+        let reason = self.too_slow(left);
+        for entry in mem::take(&mut self.entries) {
+            if entry.begun || !self.waits_too_long(left) {
+                self.entries.push_back(entry);
+            } else {
+                left -= 1;
+                entry.answer(Err(Error::new(ErrorKind::Overloaded, reason.clone())));
+            }
+        }
+    }
+
+    /// Returns why one more request may not wait; `None` if it may.
     ///
-    /// The wait is bounded because a queue that is as long as clients are patient answers nobody in time: once every
-    /// answer is as old as that, the server is busy with what nobody waits for any more.
-    fn refusal(&self) -> Option<String> {
-        let (waiting, QueueLimits { max_queue_size, max_queue_wait }) = (self.entries.len(), self.limits);
-        if waiting >= max_queue_size {
+    /// The wait is bounded because an answer that comes after its client has given up is work for nobody. Without a bound, a
+    /// server that gets more requests than it can run soon does nothing else. An overload shows by a queue that is both long
+    /// and slow. It lasts until no more requests are refused, so that the queue does not grow long again in between.
+    fn refusal(&self, now: Instant) -> Option<String> {
+        let waiting = self.entries.len();
+        if waiting >= self.limits.max_queue_size {
             return Some(format!("the model's queue is full: {waiting} requests wait; retry later"));
         }
-        let expected = Duration::from_secs_f64(waiting as f64 * self.pace / self.instances as f64);
-        let too_long = waiting >= ALWAYS_QUEUED && !max_queue_wait.is_zero() && expected > max_queue_wait;
-        too_long.then(|| {
-            let expected = Duration::from_millis(u64::try_from(expected.as_millis()).unwrap_or(u64::MAX));
-            format!(
-                "the model is overloaded: {waiting} requests wait, for which it takes about {expected:?} \
-                 (at most {max_queue_wait:?}, max_queue_wait_milliseconds); retry later"
-            )
-        })
+        ((self.is_long() || self.is_overloaded(now)) && self.is_too_slow()).then(|| self.too_slow(waiting))
+    }
+
+    fn is_long(&self) -> bool {
+        self.entries.len() >= CALM_QUEUE.min(self.limits.max_queue_size)
+    }
+
+    fn is_overloaded(&self, now: Instant) -> bool {
+        self.refused_at.is_some_and(|refused| now.saturating_duration_since(refused) < OVERLOAD_MEMORY)
+    }
+
+    fn is_too_slow(&self) -> bool {
+        self.waits_too_long(self.entries.len())
+    }
+
+    /// Tells whether a request behind `waiting` others would wait longer than the bound. One request for each session may
+    /// always wait, so that no session runs out of work.
+    fn waits_too_long(&self, waiting: usize) -> bool {
+        let bound = self.limits.max_queue_wait;
+        waiting >= self.instances && !bound.is_zero() && self.expected_wait(waiting) > bound
+    }
+
+    fn expected_wait(&self, waiting: usize) -> Duration {
+        Duration::from_secs_f64(waiting as f64 * self.pace / self.instances.max(1) as f64)
+    }
+
+    fn too_slow(&self, waiting: usize) -> String {
+        let expected = self.expected_wait(waiting);
+        let expected = Duration::from_millis(u64::try_from(expected.as_millis()).unwrap_or(u64::MAX));
+        let bound = self.limits.max_queue_wait;
+        format!(
+            "the model is overloaded: {waiting} requests wait, for which it takes about {expected:?} \
+             (at most {bound:?}, max_queue_wait_milliseconds); retry later"
+        )
     }
 
     /// Tells the request at the front that it is its turn to run what is queued; it stays in the queue. Those whose
@@ -205,19 +262,19 @@ mod tests {
         let mut queue = RequestQueue::new(QueueLimits { max_queue_size: 1024, max_queue_wait }, instances);
         queue.note_run(1, pace);
         queue.entries.extend((0..waiting).map(|_| entry()));
-        queue.refusal()
+        queue.refusal(Instant::now())
     }
 
     #[test]
-    fn the_wait_is_bounded_but_some_may_always_wait() {
+    fn a_long_queue_is_refused_once_it_is_also_slow() {
         let (pace, half_second) = (Duration::from_millis(5), Duration::from_millis(500));
-        let reason = refusal(ALWAYS_QUEUED, pace, half_second, 1).unwrap();
+        let reason = refusal(CALM_QUEUE, pace, half_second, 1).unwrap();
         let expected = "the model is overloaded: 128 requests wait, for which it takes about 640ms \
                         (at most 500ms, max_queue_wait_milliseconds); retry later";
         assert_eq!(reason, expected);
-        assert_eq!(refusal(ALWAYS_QUEUED - 1, pace, half_second, 1), None);
-        assert_eq!(refusal(ALWAYS_QUEUED, pace, half_second, 2), None);
-        assert_eq!(refusal(ALWAYS_QUEUED, pace, Duration::ZERO, 1), None);
+        assert_eq!(refusal(CALM_QUEUE - 1, pace, half_second, 1), None);
+        assert_eq!(refusal(CALM_QUEUE, pace, half_second, 2), None);
+        assert_eq!(refusal(CALM_QUEUE, pace, Duration::ZERO, 1), None);
         assert!(refusal(1024, pace, Duration::ZERO, 1).unwrap().contains("queue is full"));
     }
 

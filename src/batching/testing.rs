@@ -12,6 +12,8 @@ use crate::{
         lane::{Lane, LaneKind, LaneSettings},
         policy::Limits,
         queue::QueueLimits,
+        run::Hold,
+        watchdog::Watchdog,
     },
     engine::{Session, Terminate},
     error::Result,
@@ -69,6 +71,7 @@ pub(super) struct TestLane {
     pub(super) metrics: Arc<ModelMetrics>,
     /// The rows of each run.
     pub(super) runs: Arc<Mutex<Vec<usize>>>,
+    _watchdog: Watchdog,
 }
 
 /// What a test lane is like.
@@ -80,6 +83,7 @@ pub(super) struct Setting {
     pub(super) max_queue_delay: Duration,
     pub(super) max_queue_size: usize,
     pub(super) max_queue_wait: Duration,
+    pub(super) hold: Option<Hold>,
 }
 
 impl Setting {
@@ -91,6 +95,7 @@ impl Setting {
             max_queue_delay: Duration::ZERO,
             max_queue_size: 1024,
             max_queue_wait: Duration::ZERO,
+            hold: None,
         }
     }
 
@@ -100,7 +105,7 @@ impl Setting {
 
     /// Starts a lane whose runs call `before` with their values first.
     pub(super) fn start_with(self, before: impl Fn(&[f32]) -> Result<()> + Send + Sync + 'static) -> TestLane {
-        let Self { kind, instances, max_batch_rows, max_queue_delay, max_queue_size, max_queue_wait } = self;
+        let Self { kind, instances, max_batch_rows, max_queue_delay, max_queue_size, max_queue_wait, hold } = self;
         let runs = Arc::new(Mutex::new(Vec::new()));
         let before = {
             let runs = Arc::clone(&runs);
@@ -115,7 +120,7 @@ impl Setting {
         };
         let limits = Limits { max_batch_rows, max_queue_delay };
         let queue = QueueLimits { max_queue_size, max_queue_wait };
-        let settings = LaneSettings { kind, batched: true, limits, queue };
+        let settings = LaneSettings { kind, batched: true, limits, queue, hold };
         let metrics = Metrics::new("test").unwrap();
         let metrics = metrics.model(&Loaded {
             name: &"echo".parse().unwrap(),
@@ -126,8 +131,9 @@ impl Setting {
             max_queue_size,
         });
         let sessions = (0..instances).map(session).collect();
-        let lane = Lane::start("echo", sessions, settings, Arc::clone(&metrics)).unwrap();
-        TestLane { lane, metrics, runs }
+        let watchdog = Watchdog::default();
+        let lane = Lane::start("echo", sessions, settings, Arc::clone(&metrics), &watchdog).unwrap();
+        TestLane { lane, metrics, runs, _watchdog: watchdog }
     }
 }
 

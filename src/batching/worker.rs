@@ -18,8 +18,8 @@ use crate::{
         queue::{Entry, QueueLimits, Reply, RequestQueue},
         run::Runner,
         ticket::Ticket,
+        watchdog::WatchedSession,
     },
-    engine::Session,
     error::{Error, Result},
     request::InferResponse,
 };
@@ -53,7 +53,7 @@ impl WorkerLane {
     /// `Internal` where the system gives no thread.
     pub fn start(
         model: &str,
-        sessions: Vec<Box<dyn Session>>,
+        sessions: Vec<WatchedSession>,
         queue: QueueLimits,
         limits: Limits,
         runner: Runner,
@@ -130,18 +130,18 @@ impl Drop for WorkerLane {
 impl Shared {
     fn push(&self, entry: Entry) -> Result<()> {
         let mut state = self.lock();
-        let buried = state.queue.push(entry)?;
-        self.runner.metrics.cancelled.inc_by(buried as u64);
+        let pushed = state.queue.push(entry);
         self.note_depth(&state);
+        self.runner.metrics.cancelled.inc_by(pushed? as u64);
         drop(state);
         self.changed.notify_one();
         Ok(())
     }
 
-    fn work(&self, mut session: Box<dyn Session>) {
+    fn work(&self, mut session: WatchedSession) {
         while let Some(batch) = self.next_batch() {
             let requests = batch.len();
-            let taken = self.runner.run_batch(&mut *session, batch, Instant::now());
+            let taken = self.runner.run_batch(&mut session, batch, Instant::now());
             self.lock().queue.note_run(requests, taken);
         }
     }

@@ -1,9 +1,16 @@
-//! `onnxd serve`: serves until SIGTERM or SIGINT.
+//! `onnxd serve`: serves until SIGTERM, SIGINT or SIGQUIT.
+
+#[cfg(not(unix))]
+#[path = "serve/console.rs"]
+mod signals;
+#[cfg(unix)]
+mod signals;
 
 use std::{process::ExitCode, sync::Arc};
 
 use tokio::runtime::{self, Runtime};
 
+use self::signals::Signals;
 use crate::{
     cli::{EXIT_FAILURE, EXIT_SUCCESS, EXIT_USAGE, fail},
     config::{self, ServerConfig},
@@ -14,8 +21,8 @@ use crate::{
     server::{self, Ending, Server},
 };
 
-/// Serves until the first signal, and drains; a second signal ends the process at once. Blocks, and returns only where it
-/// could not serve.
+/// Serves until the first signal, and drains. A second signal ends the process at once, if it comes at least a second later.
+/// Blocks, and returns only where it could not serve.
 ///
 /// # Errors
 /// `Internal` where the system gives no threads or no signals.
@@ -23,6 +30,7 @@ pub fn run(config: ServerConfig, engine: Arc<dyn Engine>, log_guard: LogGuard) -
     for variable in config::unknown_variables() {
         tracing::warn!("the environment variable {variable} is set, but onnxd has no such setting");
     }
+    let signals = Signals::listen(config.limits.drain_delay + config.limits.shutdown_grace)?;
     let runtime = runtime(&config)?;
     let server = match runtime.block_on(server::bind(config, engine)) {
         Ok(server) => server,
@@ -34,7 +42,7 @@ pub fn run(config: ServerConfig, engine: Arc<dyn Engine>, log_guard: LogGuard) -
     server.service().metrics().watch_log(log_guard.dropped_lines());
     // Kept to the end: dropping the last one waits for runs, also for those that nobody waits for any more.
     let _service = Arc::clone(server.service());
-    let code = runtime.block_on(serve(server))?;
+    let code = runtime.block_on(serve(server, &signals));
     exit_now(code, log_guard)
 }
 
@@ -49,25 +57,13 @@ pub(super) fn runtime(config: &ServerConfig) -> Result<Runtime> {
 }
 
 /// Serves until the signals say stop, and returns the exit code.
-async fn serve(server: Server) -> Result<u8> {
-    let (mut first, mut second) = (Signals::listen()?, Signals::listen()?);
-    let stop = async {
-        let signal = first.next().await;
-        tracing::info!("received {}", signal.name);
-    };
-    let force = async {
-        second.next().await;
-        second.next().await
-    };
+async fn serve(server: Server, signals: &Signals) -> u8 {
     tokio::select! {
-        ending = server.run_until(stop) => Ok(match ending {
+        ending = server.run_until(signals.drain()) => match ending {
             Ending::Drained => EXIT_SUCCESS,
             Ending::CutOff(_) => EXIT_FAILURE,
-        }),
-        signal = force => {
-            tracing::warn!("received {} again: ending at once", signal.name);
-            Ok(signal.exit_code)
-        }
+        },
+        code = signals.end() => code,
     }
 }
 
@@ -81,52 +77,4 @@ fn exit_now(code: u8, log_guard: LogGuard) -> ! {
     // Writes what is in the log's buffer.
     drop(log_guard);
     std::process::exit(code.into())
-}
-
-struct Signal {
-    name: &'static str,
-    /// 128 and the signal's number, as shells have it.
-    exit_code: u8,
-}
-
-const INTERRUPT: Signal = Signal { name: "SIGINT", exit_code: 130 };
-
-#[cfg(unix)]
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn listen() -> Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(Error::internal);
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => INTERRUPT,
-            _ = self.terminate.recv() => Signal { name: "SIGTERM", exit_code: 143 },
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn listen() -> Result<Self> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) -> Signal {
-        // Where the console cannot be listened to, there is no signal to wait for.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        INTERRUPT
-    }
 }

@@ -9,6 +9,9 @@ use crate::{
     model::name::ModelVersion,
 };
 
+/// The longest `max_queue_delay_microseconds`: a batch that waits longer makes its requests late.
+const MAX_QUEUE_DELAY_MICROSECONDS: u64 = 10_000_000;
+
 /// The name of the file, beside the version folders.
 pub const FILE_NAME: &str = "model.toml";
 
@@ -77,7 +80,7 @@ pub struct BatchingSettings {
     pub max_queue_delay_microseconds: u64,
     /// The most requests that wait; one more is answered 429.
     pub max_queue_size: usize,
-    /// The longest that a request may expect to wait when many do (128); one more is answered 429. 0 is for ever.
+    /// The longest that a request may expect to wait during an overload; one more is answered 429. 0 bounds no wait.
     pub max_queue_wait_milliseconds: u64,
 }
 
@@ -180,6 +183,12 @@ impl Manifest {
             return Err(Error::invalid("default_version = 0: expected a positive integer"));
         }
         check_prediction_name(self.output.prediction_name.as_deref())?;
+        let delay = self.batching.max_queue_delay_microseconds;
+        if delay > MAX_QUEUE_DELAY_MICROSECONDS {
+            return Err(Error::invalid(format!(
+                "[batching] max_queue_delay_microseconds = {delay}: expected 0 to {MAX_QUEUE_DELAY_MICROSECONDS}"
+            )));
+        }
         let limits = [
             ("[batching] max_batch_size", self.batching.max_batch_size, 1 << 20),
             ("[batching] max_queue_size", self.batching.max_queue_size, 1 << 20),
@@ -276,6 +285,10 @@ mod tests {
         assert!(misspelt.starts_with("line 2: unknown field `max_batchsize`"), "{misspelt}");
         assert!(message("[features]\nnames = 3").starts_with("line 2: invalid type"));
         assert_eq!(message("[instances]\ncount = 0"), "[instances] count = 0: expected 1 to 256");
+        assert_eq!(
+            message("[batching]\nmax_queue_delay_microseconds = 10_000_001"),
+            "[batching] max_queue_delay_microseconds = 10000001: expected 0 to 10000000"
+        );
         assert_eq!(message("[classes]\nnames = [\"a\", \"a\"]"), "[classes] names: \"a\" is there twice");
         assert!(message("a = = 2").starts_with("line 1: "));
     }

@@ -4,6 +4,7 @@
 //! they are in the file's bytes.
 
 mod proto;
+mod value_dependent;
 pub mod weights;
 
 use std::{
@@ -47,6 +48,9 @@ pub struct OnnxFile {
     pub without_shape: HashSet<String>,
     /// Whether every dimension of every input is fixed.
     pub fixed_shapes: bool,
+    /// The node that makes the cost of a run depend on the values of its inputs, and not on their shapes alone; `None` if
+    /// no node does.
+    pub cost_depends_on: Option<String>,
 }
 
 impl OnnxFile {
@@ -92,6 +96,7 @@ impl OnnxFile {
                 .map(|value| value.name.clone())
                 .collect(),
             fixed_shapes: graph.inputs.iter().all(proto::ValueInfo::is_fixed),
+            cost_depends_on: value_dependent::culprit(graph, &model.functions),
             ..Self::default()
         };
         file.visit_graph(graph);

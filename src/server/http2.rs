@@ -1,5 +1,6 @@
 //! Connections of HTTP/2, which carry gRPC, and on the HTTP port everything else too.
 
+mod arriving;
 mod stall;
 
 use std::{
@@ -8,20 +9,25 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use axum::{body::Body, http::header};
+use axum::{body::Body, http::header, response::IntoResponse as _};
 use hyper::{Request, body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::sleep};
+use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 use tower::ServiceExt as _;
 
 use crate::{
-    server::http2::stall::{ending_when_stalled, in_pieces},
+    edge::error::ErrorResponse,
+    server::http2::{
+        arriving::Arriving,
+        stall::{ending_when_stalled, in_pieces},
+    },
     transport::{
+        closing::{Closing, ClosingStage, stopping},
         grpc::app::{GrpcApp, is_grpc},
         http::{
             connection::{serve::Activity, stall::StallGuard},
@@ -36,6 +42,8 @@ const MAX_STREAMS: u32 = 256;
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a connection that never had a request may take to end once it was told to.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often a connection that must end looks whether only requests are left that have not arrived whole.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What answers requests of HTTP/2.
 #[derive(Clone, Debug)]
@@ -48,15 +56,18 @@ pub(super) struct Http2 {
 }
 
 impl Http2 {
-    /// Serves one connection until it ends. Once `close_idle` changes, or nothing has been asked for long, it takes no new
+    /// Serves one connection until it ends. Once `closing` changes, or nothing has been asked for long, it takes no new
     /// requests (GOAWAY) and ends after those in flight.
-    pub(super) async fn serve(self, stream: TcpStream, mut close_idle: watch::Receiver<()>) {
+    pub(super) async fn serve(self, stream: TcpStream, mut closing: Closing) {
         // A small answer must not wait for the acknowledgement of the one before it.
         let _unsupported = stream.set_nodelay(true);
         let keep_alive = self.keep_alive;
         let streams = Streams::new(keep_alive);
-        let closing = close_idle.clone();
-        let answer = service_fn(move |request: Request<Incoming>| self.clone().answer(request, closing.clone()));
+        let (unfinished, arriving) = (closing.clone(), Arc::clone(&streams.arriving));
+        let told = closing.clone();
+        let answer = service_fn(move |request: Request<Incoming>| {
+            self.clone().answer(request, told.clone(), Arc::clone(&arriving))
+        });
         let mut http = http2::Builder::new(streams.clone());
         http.timer(TokioTimer::new())
             .keep_alive_interval(keep_alive)
@@ -68,7 +79,7 @@ impl Http2 {
         let must_end = async {
             tokio::select! {
                 // A sender that is gone means the same: the server has ended.
-                _told = close_idle.changed() => {}
+                _told = closing.changed() => {}
                 () = streams.unused(keep_alive) => {}
             }
         };
@@ -79,6 +90,7 @@ impl Http2 {
                 tokio::select! {
                     ended = connection => ended,
                     () = streams.never_used(LAST_WORDS) => return,
+                    () = streams.only_arriving(unfinished) => return,
                     // What is left is the end of answers that are not taken.
                     () = streams.unused(keep_alive) => return,
                 }
@@ -92,18 +104,26 @@ impl Http2 {
     async fn answer(
         self,
         request: Request<Incoming>,
-        closing: watch::Receiver<()>,
+        closing: Closing,
+        arriving: Arc<AtomicUsize>,
     ) -> Result<hyper::Response<Body>, Infallible> {
         match &self.http {
             Some(http) if !is_grpc(&request) => {
                 // A connection of HTTP/1 has one of each, since it has one request at a time.
                 let (timer, activity) = (ConnectionTimer::new(self.keep_alive), Arc::new(Activity::new()));
-                let mut response = http.service(timer, activity).oneshot(request).await?;
+                let given_up = activity.given_up(closing);
+                let mut response = tokio::select! {
+                    response = http.service(timer, Arc::clone(&activity)).oneshot(request) => response?,
+                    () = given_up => ErrorResponse::from(stopping()).into_response(),
+                };
                 // HTTP/2 has GOAWAY for that.
                 response.headers_mut().remove(header::CONNECTION);
                 Ok(response.map(in_pieces))
             }
-            _ => Ok(self.grpc.answer(request.map(Body::new), closing).await.map(in_pieces)),
+            _ => {
+                let request = request.map(|body| Body::new(Arriving::new(body, arriving)));
+                Ok(self.grpc.answer(request, closing).await.map(in_pieces))
+            }
         }
     }
 }
@@ -114,6 +134,8 @@ struct Streams {
     // Held while a task is added or counted.
     tasks: Arc<Mutex<JoinSet<()>>>,
     started: Arc<AtomicU64>,
+    /// How many of them are calls of gRPC that have not arrived whole.
+    arriving: Arc<AtomicUsize>,
     /// How long an answer may wait for its client to take more of it.
     patience: Duration,
 }
@@ -129,7 +151,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
 
 impl Streams {
     fn new(patience: Duration) -> Self {
-        Self { tasks: Arc::default(), started: Arc::default(), patience }
+        Self { tasks: Arc::default(), started: Arc::default(), arriving: Arc::default(), patience }
     }
 
     /// Waits until there has been no request for `patience` at least, and twice that at most.
@@ -149,6 +171,19 @@ impl Streams {
         sleep(patience).await;
         if self.started.load(Ordering::Relaxed) > 0 {
             pending::<()>().await;
+        }
+    }
+
+    /// Waits until the server gives up requests that have not arrived whole, and no others are left.
+    async fn only_arriving(&self, mut closing: Closing) {
+        // A sender that is gone means the same: the server has ended.
+        drop(closing.wait_for(|stage| *stage == ClosingStage::Unfinished).await);
+        loop {
+            let arriving = self.arriving.load(Ordering::Relaxed);
+            if arriving > 0 && arriving == self.open() {
+                return;
+            }
+            sleep(LOOK).await;
         }
     }
 

@@ -8,7 +8,10 @@ use std::{
 };
 
 use crate::{
-    batching::lane::Lane,
+    batching::{
+        lane::{Lane, LaneKind},
+        watchdog::Watchdog,
+    },
     engine::{Engine, LoadOptions},
     error::{Error, Result},
     metrics::{Loaded, Metrics},
@@ -41,6 +44,8 @@ pub struct Loader {
     pub metrics: Arc<Metrics>,
     /// The longest that a batch may hold the event loop.
     pub inline_budget: Duration,
+    /// What ends runs that last too long.
+    pub watchdog: Arc<Watchdog>,
 }
 
 impl Loader {
@@ -50,7 +55,7 @@ impl Loader {
     /// Those of [`Metrics::new`].
     pub fn new(engine: Arc<dyn Engine>) -> Result<Self> {
         let metrics = Arc::new(Metrics::new(engine.version())?);
-        Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET })
+        Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET, watchdog: Arc::default() })
     }
 
     /// Loads every version of every model found, and reports the state of each. Blocks; stops early once `stop` is true.
@@ -120,7 +125,14 @@ impl Loader {
         };
         let schema = Schema::new(session.signature().clone(), manifest, &file)?;
         let profile = probe(&mut **session, manifest.batching.max_batch_size);
-        let plan = Plan::new(&profile, manifest, self.inline_budget);
+        let plan = Plan::new(&profile, manifest, file.cost_depends_on.as_deref(), self.inline_budget);
+        if let (LaneKind::Inline, Some(culprit)) = (plan.lane.kind, &file.cost_depends_on) {
+            tracing::warn!(
+                model = %name,
+                "model {name} runs inside the event loop because model.toml says so, but the time of a run depends on the \
+                 values of its inputs ({culprit}): a long run delays every other request"
+            );
+        }
         let rows = profile.timings.last().map_or(1, |timing| timing.rows).min(plan.lane.limits.max_batch_rows);
         others.iter_mut().for_each(|session| warm_up(&mut **session, rows));
         let example = match golden::read_beside(path)?.into_iter().next() {
@@ -137,7 +149,7 @@ impl Loader {
             max_queue_size: manifest.batching.max_queue_size,
         };
         let metrics = self.metrics.model(&loaded);
-        let lane = Lane::start(name.as_str(), sessions, plan.lane, Arc::clone(&metrics))?;
+        let lane = Lane::start(name.as_str(), sessions, plan.lane, Arc::clone(&metrics), &self.watchdog)?;
         Ok(ServedModel {
             attached: OnceLock::new(),
             name: name.clone(),

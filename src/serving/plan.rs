@@ -7,6 +7,7 @@ use crate::{
         lane::{LaneKind, LaneSettings},
         policy::Limits,
         queue::QueueLimits,
+        run::Hold,
     },
     model::manifest::{LaneChoice, Manifest},
     serving::probe::{Profile, Timing},
@@ -15,6 +16,12 @@ use crate::{
 /// A batch that is this much slower per row than the best one is still taken for the best if it is smaller: a smaller batch
 /// answers sooner.
 const GOOD_ENOUGH: f64 = 1.03;
+
+/// A run may hold the event loop for this many times as long as it was measured to take, and for [`LEAST_HOLD`] in any case:
+/// a busy machine makes runs slower, and inputs may be larger than those that were measured.
+const HOLD_FACTOR: u32 = 100;
+/// See [`HOLD_FACTOR`].
+const LEAST_HOLD: Duration = Duration::from_secs(1);
 
 /// How a model is run, and why.
 #[derive(Clone, Debug)]
@@ -28,16 +35,16 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Chooses from what was measured, unless the manifest says otherwise. `inline_budget` is the longest that a batch may
-    /// hold the event loop.
-    pub fn new(profile: &Profile, manifest: &Manifest, inline_budget: Duration) -> Self {
+    /// Chooses from what was measured, unless the manifest says otherwise. `cost_depends_on` names the node that makes the
+    /// time of a run depend on the values of its inputs. `inline_budget` is the longest that a batch may hold the event loop.
+    pub fn new(profile: &Profile, manifest: &Manifest, cost_depends_on: Option<&str>, inline_budget: Duration) -> Self {
         let (batched, batching_reason) = match &profile.batching {
             Ok(difference) => {
                 (true, format!("two rows give what they give alone (largest difference {difference:.1e})"))
             }
             Err(reason) => (false, format!("one request at a time: {reason}")),
         };
-        let (kind, lane_reason) = choose(profile, manifest, inline_budget);
+        let (kind, lane_reason) = choose(profile, manifest, cost_depends_on, inline_budget);
         let most = if batched { manifest.batching.max_batch_size } else { 1 };
         let max_batch_rows = match kind {
             LaneKind::Inline => rows_within(&profile.timings, inline_budget).min(most),
@@ -49,15 +56,24 @@ impl Plan {
             max_queue_size: manifest.batching.max_queue_size,
             max_queue_wait: Duration::from_millis(manifest.batching.max_queue_wait_milliseconds),
         };
-        let lane = LaneSettings { kind, batched, limits, queue };
+        let hold = (kind == LaneKind::Inline).then(|| hold(&profile.timings));
+        let lane = LaneSettings { kind, batched, limits, queue, hold };
         Self { lane, lane_reason, batching_reason }
     }
 }
 
-fn choose(profile: &Profile, manifest: &Manifest, inline_budget: Duration) -> (LaneKind, String) {
+fn choose(
+    profile: &Profile,
+    manifest: &Manifest,
+    cost_depends_on: Option<&str>,
+    inline_budget: Duration,
+) -> (LaneKind, String) {
     match (manifest.batching.lane, profile.timings.first()) {
         (LaneChoice::Inline, _) => (LaneKind::Inline, "model.toml says so".to_owned()),
         (LaneChoice::Worker, _) => (LaneKind::Worker, "model.toml says so".to_owned()),
+        (LaneChoice::Auto, _) if let Some(culprit) = cost_depends_on => {
+            (LaneKind::Worker, format!("the time of a run depends on the values of its inputs ({culprit})"))
+        }
         (LaneChoice::Auto, None) => (LaneKind::Worker, "how long a run takes could not be measured".to_owned()),
         (LaneChoice::Auto, Some(_)) if manifest.instances.intra_op_threads > 1 => {
             (LaneKind::Worker, "its runs use several threads".to_owned())
@@ -73,6 +89,12 @@ fn choose(profile: &Profile, manifest: &Manifest, inline_budget: Duration) -> (L
             )
         }
     }
+}
+
+/// Returns how long a run may hold the event loop before it is terminated.
+fn hold(timings: &[Timing]) -> Hold {
+    let per_row = timings.iter().map(|timing| timing.time / u32::try_from(timing.rows).unwrap_or(u32::MAX)).max();
+    Hold { least: LEAST_HOLD, per_row: per_row.unwrap_or_default().saturating_mul(HOLD_FACTOR) }
 }
 
 /// Returns the most rows that were seen to run within `budget`; 1 where even one takes longer.
@@ -104,6 +126,14 @@ mod tests {
         assert_eq!(rows_within(&timings(&[(1, 10), (2, 20), (4, 501)]), budget), 2);
         assert_eq!(rows_within(&timings(&[(1, 501)]), budget), 1);
         assert_eq!(rows_within(&[], budget), 1);
+    }
+
+    #[test]
+    fn a_run_may_hold_the_event_loop_far_longer_than_measured_and_never_for_ever() {
+        let second = Duration::from_secs(1);
+        assert_eq!(hold(&[]), Hold { least: second, per_row: Duration::ZERO });
+        let measured = timings(&[(1, 300), (2, 400), (4, 600)]);
+        assert_eq!(hold(&measured), Hold { least: second, per_row: Duration::from_millis(30) });
     }
 
     #[test]

@@ -195,8 +195,8 @@ async fn rows_are_counted_and_not_requests() {
 
 #[tokio::test]
 async fn full_batch_does_not_wait_for_the_queue_delay() {
-    let hour = "[batching]\nmax_batch_size = 2\nmax_queue_delay_microseconds = 3_600_000_000";
-    let fake = Fake::start(hour, |config| config.limits.request_timeout = PATIENCE * 2).await;
+    let delay = "[batching]\nmax_batch_size = 2\nmax_queue_delay_microseconds = 10_000_000";
+    let fake = Fake::start(delay, |config| config.limits.request_timeout = PATIENCE * 2).await;
     let second = async {
         fake.until_queued(1).await;
         assert_eq!(fake.runs(), 0, "the first waits for company");

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use onnxd::serving::catalog::ModelRef;
 use onnxd::protocol::proto::inference::ModelInferRequest;
 use reqwest::{Client, Response};
 
 use crate::{
-    grpc_client::{MODEL_INFER, framed, iris_request, le_bytes},
+    grpc_client::{MODEL_INFER, MODEL_STREAM_INFER, framed, iris_request, le_bytes},
     harness::{PATIENCE, TestServer, models, until},
 };
 
@@ -80,4 +81,28 @@ async fn an_answer_through_a_narrow_window_comes_whole() {
     assert!(narrow.len() > MANY_ROWS * ROW_BYTES);
     let wide = ask(&crate::grpc_client::http2(), &server, MANY_ROWS).await.bytes().await.unwrap();
     assert!(narrow == wide);
+}
+
+#[tokio::test]
+async fn stream_whose_answers_are_not_read_does_not_keep_others_from_their_turns() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let version = folder.path().join("iris/1");
+    std::fs::create_dir_all(&version).unwrap();
+    std::fs::copy(models("iris/1/model.onnx"), version.join("model.onnx")).unwrap();
+    std::fs::write(folder.path().join("iris/model.toml"), "batching.lane = \"inline\"").unwrap();
+    let server = TestServer::start_with(folder.path(), |_config| {}).await;
+    let metrics = server.service.resolve(ModelRef::DEFAULT).unwrap().metrics.clone();
+    for address in [server.address, server.grpc_address.unwrap()] {
+        let runs = metrics.predictions.get();
+        let body = framed(&iris_request()).repeat(3000);
+        let client = narrow_client();
+        let request = client.post(format!("http://{address}{MODEL_STREAM_INFER}")).body(body);
+        let request = request.header("content-type", "application/grpc").header("te", "trailers");
+        let unread = request.send().await.expect("the server answers");
+        until(async || metrics.predictions.get() > runs).await;
+        for _ in 0..10 {
+            server.predict("/predict", r#"{"features":[5.1,3.5,1.4,0.2]}"#).await;
+        }
+        drop(unread);
+    }
 }

@@ -107,6 +107,15 @@ async fn what_must_not_hold_the_event_loop_gets_a_thread_however_short() {
 }
 
 #[tokio::test]
+async fn model_whose_cost_depends_on_values_gets_a_thread_however_short_its_runs() {
+    for (bytes, culprit) in [(onnx::counting(), "Loop"), (onnx::selecting(), "Range")] {
+        let plan = plan_of(bytes, "", PATIENCE).await;
+        let reason = format!("the time of a run depends on the values of its inputs ({culprit})");
+        assert_eq!((plan.lane.kind, plan.lane_reason), (LaneKind::Worker, reason));
+    }
+}
+
+#[tokio::test]
 async fn fake_sessions_are_measured_as_flat() {
     let fake = Fake::start("batching.max_batch_size = 6", |_config| {}).await;
     let plan = &fake.server.service.resolve(ModelRef::DEFAULT).unwrap().plan;

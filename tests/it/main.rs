@@ -32,6 +32,7 @@ mod cors;
 mod crowd;
 mod dispatch;
 mod docs;
+mod endless;
 mod engine;
 mod errors;
 mod errors_of_load;

@@ -165,6 +165,45 @@ pub fn counting() -> Vec<u8> {
     })
 }
 
+/// Returns a model that selects among `count` boxes, each against all others, in one operator: slow, and nothing ends a run.
+pub fn selecting() -> Vec<u8> {
+    let integers = |name: &str, dims: &[i64], values: &[i64]| Tensor {
+        dims: dims.to_vec(),
+        data_type: INT64,
+        int64_data: values.to_vec(),
+        name: name.to_owned(),
+        ..Tensor::default()
+    };
+    let integer = |name: &str, value: i64| {
+        vec![Attribute { name: name.to_owned(), integer: value, kind: INT_ATTRIBUTE, ..Attribute::default() }]
+    };
+    let half =
+        Tensor { dims: vec![1], data_type: FLOAT, float_data: vec![0.5], name: "half".to_owned(), ..Tensor::default() };
+    model(Graph {
+        nodes: vec![
+            node("Squeeze", &["count"], &["end"]),
+            node("Range", &["zero", "end", "one"], &["index"]),
+            Node { attributes: integer("to", FLOAT.into()), ..node("Cast", &["index"], &["place"]) },
+            node("Reshape", &["place", "column"], &["low"]),
+            node("Add", &["low", "half"], &["high"]),
+            Node { attributes: integer("axis", 2), ..node("Concat", &["low", "low", "high", "high"], &["boxes"]) },
+            node("Reshape", &["place", "row"], &["scores"]),
+            node("NonMaxSuppression", &["boxes", "scores", "all", "half"], &["selected"]),
+        ],
+        name: "selecting".to_owned(),
+        initializers: vec![
+            integers("zero", &[], &[0]),
+            integers("one", &[], &[1]),
+            integers("column", &[3], &[1, -1, 1]),
+            integers("row", &[3], &[1, 1, -1]),
+            integers("all", &[1], &[i64::MAX]),
+            half,
+        ],
+        inputs: vec![value("count", INT64, &[1])],
+        outputs: vec![value("selected", INT64, &[-1, 3])],
+    })
+}
+
 /// Returns a model whose every run takes years, the first one included, with which loading ends.
 pub fn endless() -> Vec<u8> {
     let years = Tensor {
@@ -284,6 +323,8 @@ struct Tensor {
     dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     data_type: i32,
+    #[prost(float, repeated, tag = "4")]
+    float_data: Vec<f32>,
     #[prost(int64, repeated, tag = "7")]
     int64_data: Vec<i64>,
     #[prost(string, tag = "8")]

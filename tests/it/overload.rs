@@ -1,6 +1,6 @@
 //! Too much, too late, or for nobody: who is refused, who is not run, and whose run is ended.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     fake_server::Fake,
@@ -147,27 +147,36 @@ async fn full_queue_is_429_at_once_with_retry_after() {
 }
 
 #[tokio::test]
-async fn queue_that_would_take_too_long_is_429_once_many_wait() {
+async fn overload_refuses_those_that_have_waited_longest_and_those_that_come_next() {
     let fake = fake(&format!("{ALONE}\nbatching.max_queue_wait_milliseconds = 1")).await;
-    // A run that takes longer than a 128th of that: it waits for other requests to be answered.
+    // A run that takes longer than that.
     fake.control.close_gate();
     let mut slow = fake.post_on_connection().await;
     fake.until_running(1).await;
+    let started = Instant::now();
+    until(async || started.elapsed() > Duration::from_millis(5)).await;
     fake.control.open_gate();
     assert_eq!(slow.answer().await.unwrap().unwrap().status, 200);
     fake.control.close_gate();
-    let mut connections = vec![fake.post_on_connection().await];
-    fake.until_running(1).await;
+    let mut running = fake.post_on_connection().await;
+    fake.until_running(2).await;
+    let mut waiting = Vec::new();
     for _ in 0..128 {
-        connections.push(fake.post_on_connection().await);
+        waiting.push(fake.post_on_connection().await);
     }
     fake.until_queued(128).await;
+    // The gate is closed all the while, so that nothing but a refusal can be an answer.
+    let mut newest = fake.post_on_connection().await;
+    for connection in &mut waiting {
+        assert_eq!(connection.answer().await.unwrap().unwrap().status, 429);
+    }
+    fake.until_queued(1).await;
     let refused = fake.post().await;
     assert!(refused.headers().contains_key("retry-after"));
     let error = error_text(refused, 429).await;
-    assert!(error.contains("128 requests wait") && error.contains("max_queue_wait_milliseconds"), "{error}");
+    assert!(error.contains("the model is overloaded") && error.contains("max_queue_wait_milliseconds"), "{error}");
     fake.control.open_gate();
-    for connection in &mut connections {
+    for connection in [&mut running, &mut newest] {
         assert_eq!(connection.answer().await.unwrap().unwrap().status, 200);
     }
 }

@@ -102,9 +102,7 @@ impl Process {
 
     /// Sends a signal, by its name as `kill` takes it.
     pub fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.id());
-        let status = Command::new("sh").args(["-c", &kill]).status().expect("there is a shell");
-        assert!(status.success(), "{kill}: {status}");
+        signal(self.id(), name);
     }
 
     /// Waits until the process has ended.
@@ -125,6 +123,13 @@ impl Drop for Process {
         self.stdout.join();
         self.stderr.join();
     }
+}
+
+/// Sends a signal to a process that was not waited for yet.
+pub fn signal(id: u32, name: &str) {
+    let kill = format!("kill -{name} {id}");
+    let status = Command::new("sh").args(["-c", &kill]).status().expect("there is a shell");
+    assert!(status.success(), "{kill}: {status}");
 }
 
 /// The lines of a stream so far.

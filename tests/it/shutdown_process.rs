@@ -1,23 +1,37 @@
 //! Stopping the program: signals, exit codes, and no request lost under load.
 
 use std::{
+    convert::Infallible,
     fs,
     net::SocketAddr,
     path::Path,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use onnxd::api::grpc::proto::inference::{ModelInferRequest, ModelStreamInferResponse};
 use tempfile::TempDir;
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+    time::timeout,
+};
+use tonic::{Request, codegen::tokio_stream::wrappers::ReceiverStream};
 
 use crate::{
-    connection::{Connection, get_bytes, post_bytes},
+    connection::{Connection, post_bytes},
+    grpc_client::{Client, MODEL_INFER, MODEL_STREAM_INFER},
     harness::{models, until, within_patience},
     onnx,
-    process::{Process, ServingProcess, onnxd_serve},
+    process::{Process, ServingProcess, onnxd_serve, signal},
 };
 
 const IRIS_ROW: &str = r#"{"features":[5.1,3.5,1.4,0.2]}"#;
@@ -58,18 +72,6 @@ async fn send_until_closed(address: SocketAddr, request: Vec<u8>, on_answer: imp
             return tally;
         }
     }
-}
-
-/// Serves with half a request on a connection, which keeps a drain from ending.
-async fn busy_process(arguments: &[&str]) -> (ServingProcess, Connection) {
-    let serving = ServingProcess::start(&models("iris"), arguments).await;
-    let mut connection = Connection::open(serving.address).await.unwrap();
-    // The first request's answer shows that the connection is accepted and served.
-    connection.write(&get_bytes("/health/live")).await.unwrap();
-    assert_eq!(connection.answer().await.unwrap().unwrap().status, 200);
-    let request = post_bytes("/predict", IRIS_ROW);
-    connection.write(&request[..request.len() - 5]).await.unwrap();
-    (serving, connection)
 }
 
 /// Serves the counting model; the folder lives as long as the test keeps it.
@@ -155,56 +157,107 @@ async fn readiness_turns_503_first_while_predictions_still_work() {
     assert_eq!(serving.post("/predict", IRIS_ROW).await.status(), 200);
 }
 
-#[tokio::test]
-async fn second_sigterm_ends_at_once_with_143() {
-    let (serving, _connection) = busy_process(&[]).await;
-    serving.process.signal("TERM");
-    serving.process.log_line("draining").await;
-    serving.process.signal("TERM");
-    let ended = serving.process.ended().await;
-    assert_eq!(ended.code, Some(143), "{}", ended.stderr);
+/// Serves the counting model, which runs a request for years.
+async fn running_process(arguments: &[&str]) -> (ServingProcess, Connection, TempDir) {
+    let (serving, folder) = counting_process(arguments).await;
+    let mut connection = Connection::open(serving.address).await.unwrap();
+    connection.write(&post_bytes("/predict", YEARS)).await.unwrap();
+    until_running(&serving).await;
+    (serving, connection, folder)
 }
 
-#[tokio::test]
-async fn sigint_after_sigterm_ends_at_once_with_130() {
-    let (serving, _connection) = busy_process(&[]).await;
-    serving.process.signal("TERM");
-    serving.process.log_line("draining").await;
-    serving.process.signal("INT");
-    let ended = serving.process.ended().await;
-    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
-}
-
-#[tokio::test]
-async fn request_that_outlasts_the_grace_time_is_cut_off_with_exit_code_1() {
-    let (serving, _connection) = busy_process(&["--shutdown-grace", "1s"]).await;
-    serving.process.signal("TERM");
-    let ended = serving.process.ended().await;
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("1 connections were cut off"), "{}", ended.stderr);
+/// Sends a signal again and again until the process has ended, and returns its exit code.
+async fn signal_until_ended(process: Process, name: &str) -> Option<i32> {
+    let id = process.id();
+    let mut ended = pin!(process.ended());
+    loop {
+        match timeout(Duration::from_millis(100), ended.as_mut()).await {
+            Ok(ended) => return ended.code,
+            Err(_elapsed) => signal(id, name),
+        }
+    }
 }
 
 #[tokio::test]
 async fn second_sigterm_ends_at_once_with_143_while_a_model_runs() {
-    let (serving, _folder) = counting_process(&[]).await;
-    let mut connection = Connection::open(serving.address).await.unwrap();
-    connection.write(&post_bytes("/predict", YEARS)).await.unwrap();
-    until_running(&serving).await;
+    let (serving, _connection, _folder) =
+        running_process(&["--request-timeout", "10m", "--shutdown-grace", "10m"]).await;
     serving.process.signal("TERM");
     serving.process.log_line("draining").await;
+    assert_eq!(signal_until_ended(serving.process, "TERM").await, Some(143));
+}
+
+#[tokio::test]
+async fn sigint_after_sigterm_ends_at_once_with_130() {
+    let (serving, _connection, _folder) =
+        running_process(&["--request-timeout", "10m", "--shutdown-grace", "10m"]).await;
     serving.process.signal("TERM");
+    serving.process.log_line("draining").await;
+    assert_eq!(signal_until_ended(serving.process, "INT").await, Some(130));
+}
+
+#[tokio::test]
+async fn sigterm_that_comes_twice_at_once_is_one() {
+    let (serving, mut connection, _folder) =
+        running_process(&["--request-timeout", "2s", "--shutdown-grace", "10m"]).await;
+    // Two that differ, since the system makes one of two that are the same.
+    signal(serving.process.id(), &format!("TERM {id}; kill -INT", id = serving.process.id()));
+    assert_eq!(connection.answer().await.unwrap().unwrap().status, 504, "it is answered when its time is up");
+    assert_eq!(serving.process.ended().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn signals_that_mean_nothing_are_ignored_and_sigquit_drains() {
+    let serving = ServingProcess::start(&models("iris"), &["--log-level", "debug"]).await;
+    for name in ["HUP", "USR1", "USR2", "ALRM", "XFSZ"] {
+        serving.process.signal(name);
+        serving.process.log_line(&format!("ignored SIG{name}")).await;
+    }
+    assert_eq!(serving.post("/predict", IRIS_ROW).await.status(), 200);
+    serving.process.signal("QUIT");
     let ended = serving.process.ended().await;
-    assert_eq!(ended.code, Some(143), "{}", ended.stderr);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn requests_that_never_arrive_whole_do_not_keep_it_from_stopping() {
+    let arguments = ["--shutdown-grace", "10m", "--request-timeout", "10m", "--keep-alive", "10m"];
+    let serving = ServingProcess::start(&models("iris"), &arguments).await;
+    let request = post_bytes("/predict", IRIS_ROW);
+    let mut clients = Vec::new();
+    for length in [20, request.len() - 5] {
+        let mut client = Connection::open(serving.address).await.unwrap();
+        client.write(&request[..length]).await.unwrap();
+        clients.push(client);
+    }
+    let (_requests, received) = mpsc::channel::<ModelInferRequest>(1);
+    let client = Client::at(serving.address).await;
+    let stream = Request::new(ReceiverStream::new(received));
+    let _answers = client.stream::<_, ModelStreamInferResponse>(MODEL_STREAM_INFER, stream).await.unwrap();
+    // A message that is announced and does not come, to a method that waits for the whole of it.
+    let half = Frame::data(Bytes::from_static(&[0, 0, 0, 1, 0, 1, 2, 3]));
+    let frames = stream::iter([Ok::<_, Infallible>(half)]).chain(stream::pending());
+    let body = reqwest::Body::wrap(StreamBody::new(frames));
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let request = client.post(format!("http://{}{MODEL_INFER}", serving.address)).body(body);
+    let request = request.header("content-type", "application/grpc").header("te", "trailers");
+    let mut halves = JoinSet::new();
+    halves.spawn(request.send());
+    until(async || {
+        let metrics = serving.get("/metrics").await.text().await.unwrap();
+        metrics.contains(r#"prediction_inflight{model="iris",version="1"} 1"#)
+    })
+    .await;
+    let ended = serving.stop().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
 #[tokio::test]
 async fn run_that_outlasts_the_grace_time_is_cut_off_with_exit_code_1() {
-    let (serving, _folder) = counting_process(&["--shutdown-grace", "1s"]).await;
-    let mut connection = Connection::open(serving.address).await.unwrap();
-    connection.write(&post_bytes("/predict", YEARS)).await.unwrap();
-    until_running(&serving).await;
+    let (serving, _connection, _folder) = running_process(&["--shutdown-grace", "1s"]).await;
     let ended = serving.stop().await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("1 connections were cut off"), "{}", ended.stderr);
 }
 
 #[tokio::test]

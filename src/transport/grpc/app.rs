@@ -30,10 +30,10 @@ use crate::{
     },
     serving::service::InferenceService,
     transport::{
+        closing::{Closing, stopping},
         grpc::{
             answer_body::{AnswerBody, End, code_in},
             call::{Call, Caller},
-            closing::{Closing, stopping},
             health::Health,
             inference::service::OpenInference,
             methods::{Method, Methods},

@@ -13,10 +13,7 @@ use crate::{
     error::{Error, Result},
     logging::ACCESS_TARGET as TARGET,
     serving::served_model::ServedModel,
-    transport::{
-        grpc::{closing::Closing, methods::Method},
-        http::pipeline::layers::access_log,
-    },
+    transport::{closing::Closing, grpc::methods::Method, http::pipeline::layers::access_log},
 };
 
 /// What a handler is told of a call beside its message; in the extensions of the request.

@@ -8,7 +8,6 @@
 mod answer_body;
 pub mod app;
 mod call;
-mod closing;
 mod health;
 pub mod inference;
 mod methods;

@@ -24,7 +24,7 @@ TYPES = {
 
 def write_models(folder):
     """Writes `y = x` for tensors of rank 2 and each type, as `folder/identity_TYPE.onnx`, `scalar.onnx` of rank 0, and
-    `patient`, which waits a minute for company before it runs a request."""
+    `patient`, which waits ten seconds for company before it runs a request."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, element_type in TYPES.items():
         save(folder / "identity_{}.onnx".format(name), element_type, ["n", "m"])
@@ -32,7 +32,7 @@ def write_models(folder):
     patient = folder / "patient"
     (patient / "1").mkdir(parents=True, exist_ok=True)
     save(patient / "1" / "model.onnx", TensorProto.FLOAT, ["n", "m"])
-    (patient / "model.toml").write_text('[batching]\nlane = "worker"\nmax_queue_delay_microseconds = 60_000_000\n')
+    (patient / "model.toml").write_text('[batching]\nlane = "worker"\nmax_queue_delay_microseconds = 10_000_000\n')
 
 
 def save(path, element_type, dims):

@@ -1,9 +1,13 @@
 //! `ModelStreamInfer`: requests in one stream, each answered once, in their order.
 
-use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{future::ready, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::mpsc::{OwnedPermit, Sender, channel},
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tonic::{Status, Streaming};
 
 use crate::{
@@ -17,14 +21,14 @@ use crate::{
         infer_parameter::ParameterChoice,
     },
     serving::service::InferenceService,
-    transport::grpc::{
-        call::Caller,
+    transport::{
         closing::{Closing, stopping},
-        inference::infer::infer,
+        grpc::{call::Caller, inference::infer::infer},
     },
 };
 
-/// The most requests of a stream that are under way at a time; while they are, no more of the stream is read.
+/// The most requests of a stream that are under way, or whose answers the client has not read; while they are, no more of the
+/// stream is read.
 const MAX_UNDER_WAY: usize = 64;
 /// The parameter by which a client asks to be told which answer is a request's last.
 const ENABLE_FINAL: &str = "triton_enable_empty_final_response";
@@ -34,27 +38,53 @@ const FINAL: &str = "triton_final_response";
 /// The answers of a stream.
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
 
+/// The place that a request's answer has among those that the client has not read yet.
+type Place = OwnedPermit<Result<ModelStreamInferResponse, Status>>;
+
 /// Answers the requests of a stream until it ends, or until the server stops; what has been read by then is answered.
+///
+/// The requests run in a task of their own: the client decides when its answers are read, but a request may have the turn of
+/// its lane, and must not keep it for that long. Dropping the answers ends the task.
 pub(super) fn answers(
     service: &Arc<InferenceService>,
     caller: Caller,
     messages: Streaming<ModelInferRequest>,
 ) -> Answers {
     let (service, closing) = (Arc::clone(service), caller.closing.clone());
-    let answer = move |message: Result<ModelInferRequest, Status>| {
+    let answer = move |(place, message): (Place, Result<ModelInferRequest, Status>)| {
         let (service, caller) = (Arc::clone(&service), caller.clone());
-        async move { Ok(answer(&service, &caller, message?).await) }
+        async move {
+            let answer = match message {
+                Ok(request) => Ok(answer(&service, &caller, request).await),
+                Err(status) => Err(status),
+            };
+            (place, answer)
+        }
     };
-    Box::pin(requests(messages, closing).map(answer).buffered(MAX_UNDER_WAY))
+    let send = |(place, answer): (Place, Result<ModelStreamInferResponse, Status>)| {
+        place.send(answer);
+        ready(())
+    };
+    let (places, answers) = channel(MAX_UNDER_WAY);
+    let mut task = JoinSet::new();
+    task.spawn(requests(messages, closing, places).map(answer).buffered(MAX_UNDER_WAY).for_each(send));
+    Box::pin(stream::unfold((answers, task), |(mut answers, task)| async {
+        let answer = answers.recv().await?;
+        Some((answer, (answers, task)))
+    }))
 }
 
-/// Reads the requests; the last item is an error where the stream does not end as its client meant it to.
+/// Reads the requests, each once there is a place for its answer. The last item is an error if the stream does not end as its
+/// client meant it to.
 fn requests(
     messages: Streaming<ModelInferRequest>,
     closing: Closing,
-) -> impl Stream<Item = Result<ModelInferRequest, Status>> {
-    stream::unfold(Some((messages, closing)), |open| async {
-        let (mut messages, mut closing) = open?;
+    places: Sender<Result<ModelStreamInferResponse, Status>>,
+) -> impl Stream<Item = (Place, Result<ModelInferRequest, Status>)> {
+    stream::unfold(Some((messages, closing, places)), |open| async {
+        let (mut messages, mut closing, places) = open?;
+        // An error means that the client has left.
+        let place = places.clone().reserve_owned().await.ok()?;
         let message = tokio::select! {
             biased;
             message = messages.message() => message,
@@ -62,8 +92,8 @@ fn requests(
             _told = closing.changed() => Err(stopping().into()),
         };
         match message.transpose()? {
-            Ok(request) => Some((Ok(request), Some((messages, closing)))),
-            Err(status) => Some((Err(status), None)),
+            Ok(request) => Some(((place, Ok(request)), Some((messages, closing, places)))),
+            Err(status) => Some(((place, Err(status)), None)),
         }
     })
 }

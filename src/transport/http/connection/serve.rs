@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    future::pending,
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -16,14 +17,19 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::watch, time::sleep_until};
 use tower::Service as _;
 
-use crate::transport::http::{
-    connection::stall::StallGuard,
-    pipeline::{layers::deadline::ConnectionTimer, router::Http},
+use crate::transport::{
+    closing::ClosingStage,
+    http::{
+        connection::stall::StallGuard,
+        pipeline::{layers::deadline::ConnectionTimer, router::Http},
+    },
 };
 
 /// What is going on on a connection.
 #[derive(Debug)]
 pub struct Activity {
+    /// Whether there has been a request.
+    begun: AtomicBool,
     /// Whether a request is being answered.
     answering: AtomicBool,
     /// Whether the body of that request has been read to its end.
@@ -41,12 +47,13 @@ impl Default for Activity {
 impl Activity {
     /// Begins with no request.
     pub fn new() -> Self {
-        let (answering, body_read) = (AtomicBool::new(false), AtomicBool::new(true));
-        Self { answering, body_read, waiting_since: Mutex::new(Instant::now()) }
+        let (begun, answering, body_read) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(true));
+        Self { begun, answering, body_read, waiting_since: Mutex::new(Instant::now()) }
     }
 
     /// Says that a request is here, and whether its body ends with its head.
     pub fn begin(&self, body_read: bool) {
+        self.begun.store(true, Ordering::Relaxed);
         self.body_read.store(body_read, Ordering::Release);
         self.answering.store(true, Ordering::Release);
     }
@@ -65,6 +72,17 @@ impl Activity {
     pub fn end(&self, now: Instant) {
         self.answering.store(false, Ordering::Release);
         self.wrote(now);
+    }
+
+    /// Waits until the server gives up requests that have not arrived whole; for ever if this one has.
+    pub async fn given_up(&self, mut closing: watch::Receiver<ClosingStage>) {
+        // A sender that is gone means the same: the server has ended.
+        drop(closing.wait_for(|stage| *stage == ClosingStage::Unfinished).await);
+        let has_arrived =
+            self.begun.load(Ordering::Relaxed) && (!self.answering.load(Ordering::Acquire) || self.has_body());
+        if has_arrived {
+            pending::<()>().await;
+        }
     }
 
     /// Says that something was written `now`, after a wait.
@@ -97,12 +115,12 @@ enum End {
     Told,
 }
 
-/// Serves one connection until it ends. Once the server drains, each answer says `connection: close`; once `close_idle`
+/// Serves one connection until it ends. Once the server drains, each answer says `connection: close`; once `closing`
 /// changes, the connection ends after the request in flight, or at once if there is none.
 pub async fn serve_connection(
     stream: TcpStream,
     http: Arc<Http>,
-    mut close_idle: watch::Receiver<()>,
+    mut closing: watch::Receiver<ClosingStage>,
     keep_alive: Duration,
 ) {
     // A small answer must not wait for the acknowledgement of the one before it.
@@ -112,6 +130,7 @@ pub async fn serve_connection(
     let service = RefCell::new(http.service(ConnectionTimer::new(keep_alive), Arc::clone(&activity)));
     let answer = service_fn(move |request: Request<Incoming>| service.borrow_mut().call(request));
     let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+    let given_up = activity.given_up(closing.clone());
     // Polled only when one of them is woken, and not with each request.
     let mut ends = FuturesUnordered::new();
     ends.push(Either::Left(async {
@@ -120,7 +139,7 @@ pub async fn serve_connection(
     }));
     ends.push(Either::Right(async {
         // A sender that is gone means the same: the server has ended.
-        let _told = close_idle.changed().await;
+        let _told = closing.changed().await;
         End::Told
     }));
     // An error here is the client's: it left, or sent what is not HTTP, and hyper has answered that.
@@ -134,7 +153,13 @@ pub async fn serve_connection(
             }
             End::Told => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    ended = connection => ended,
+                    () = given_up => {
+                        tracing::debug!("a connection was closed before its request had arrived whole");
+                        return;
+                    }
+                }
             }
         }
     };
