@@ -3,6 +3,7 @@
 //! `proto` has the messages of the file that are asked for here; prost passes over the rest, and the weights stay where
 //! they are in the file's bytes.
 
+pub mod independence;
 mod proto;
 pub mod weights;
 
@@ -19,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
-    model::signature::ClassLabel,
+    model::{onnx_file::independence::Independence, signature::ClassLabel},
 };
 
 /// Facts of an ONNX file, read without ONNX Runtime.
@@ -47,6 +48,8 @@ pub struct OnnxFile {
     pub without_shape: HashSet<String>,
     /// Whether every dimension of every input is fixed.
     pub fixed_shapes: bool,
+    /// Whether the rows of a batch depend on each other.
+    pub independence: Independence,
 }
 
 impl OnnxFile {
@@ -92,6 +95,7 @@ impl OnnxFile {
                 .map(|value| value.name.clone())
                 .collect(),
             fixed_shapes: graph.inputs.iter().all(proto::ValueInfo::is_fixed),
+            independence: Independence::of(&model, graph),
             ..Self::default()
         };
         file.visit_graph(graph);

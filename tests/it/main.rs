@@ -13,11 +13,13 @@
 mod connection;
 mod fake_engine;
 mod fake_server;
+mod graph;
 mod grpc_client;
 mod grpc_fake;
 mod harness;
 mod http2_stall;
 mod identity;
+mod independence_runs;
 mod onnx;
 mod process;
 
@@ -49,6 +51,8 @@ mod hostile_bodies;
 
 mod hostile_memory;
 mod house;
+mod independence;
+mod independence_search;
 mod lanes;
 mod metrics;
 mod mlflow;
