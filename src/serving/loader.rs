@@ -113,8 +113,8 @@ impl Loader {
             return Err(Error::internal("no instance was asked for"));
         };
         let schema = Schema::new(session.signature().clone(), manifest, &file)?;
-        let profile = probe(&mut **session, manifest.batching.max_batch_size);
-        let plan = Plan::new(&profile, manifest, self.inline_budget);
+        let profile = probe(&mut **session, &file.independence, &manifest.batching);
+        let plan = Plan::new(&profile, &file.independence, manifest, self.inline_budget);
         let rows = profile.timings.last().map_or(1, |timing| timing.rows).min(plan.lane.limits.max_batch_rows);
         others.iter_mut().for_each(|session| warm_up(&mut **session, rows));
         let example = match golden::read_beside(path)?.into_iter().next() {

@@ -8,7 +8,10 @@ use crate::{
         policy::Limits,
         queue::QueueLimits,
     },
-    model::manifest::{LaneChoice, Manifest},
+    model::{
+        manifest::{LaneChoice, Manifest},
+        onnx_file::independence::Independence,
+    },
     serving::probe::{Profile, Timing},
 };
 
@@ -30,12 +33,13 @@ pub struct Plan {
 impl Plan {
     /// Chooses from what was measured, unless the manifest says otherwise. `inline_budget` is the longest that a batch may
     /// hold the event loop.
-    pub fn new(profile: &Profile, manifest: &Manifest, inline_budget: Duration) -> Self {
-        let (batched, batching_reason) = match &profile.batching {
-            Ok(difference) => {
-                (true, format!("two rows give what they give alone (largest difference {difference:.1e})"))
+    pub fn new(profile: &Profile, independence: &Independence, manifest: &Manifest, inline_budget: Duration) -> Self {
+        let (batched, batching_reason) = match (&profile.batching, manifest.batching.independent_rows) {
+            (Ok(difference), Some(_)) => {
+                (true, format!("model.toml says that rows are independent (largest difference {difference:.1e})"))
             }
-            Err(reason) => (false, format!("one request at a time: {reason}")),
+            (Ok(difference), None) => (true, format!("{independence} (largest difference {difference:.1e})")),
+            (Err(reason), _) => (false, format!("one request at a time: {reason}")),
         };
         let (kind, lane_reason) = choose(profile, manifest, inline_budget);
         let most = if batched { manifest.batching.max_batch_size } else { 1 };

@@ -71,6 +71,7 @@ mod predict_models;
 mod protocols;
 mod readme;
 mod repository;
+mod rows_meet;
 mod shutdown;
 mod shutdown_process;
 mod tfs;
