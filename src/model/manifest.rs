@@ -74,6 +74,8 @@ pub struct OutputSettings {
 pub struct BatchingSettings {
     /// Which lane; chosen by measurement if absent.
     pub lane: LaneChoice,
+    /// Whether rows may share a run, in place of what the graph proves or a probe finds.
+    pub independent_rows: Option<bool>,
     /// The most rows run at once.
     pub max_batch_size: usize,
     /// How long the oldest request may wait for company; 0 is never.
@@ -122,6 +124,7 @@ impl Default for BatchingSettings {
     fn default() -> Self {
         Self {
             lane: LaneChoice::Auto,
+            independent_rows: None,
             max_batch_size: 64,
             max_queue_delay_microseconds: 0,
             max_queue_size: 1024,
@@ -262,6 +265,7 @@ mod tests {
             probabilities = "probabilities"
             prediction_name = "duration"
             [batching]
+            independent_rows = true
             max_batch_size = 8
             max_queue_delay_microseconds = 50
             max_queue_size = 16
@@ -273,6 +277,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(manifest.features.names.unwrap(), ["a", "b"]);
+        assert_eq!(manifest.batching.independent_rows, Some(true));
         assert_eq!(manifest.batching.max_queue_size, 16);
         assert_eq!(manifest.batching.max_queue_wait_milliseconds, 250);
         assert_eq!(manifest.instances, InstanceSettings { count: 2, intra_op_threads: 3 });

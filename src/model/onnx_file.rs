@@ -3,6 +3,7 @@
 //! `proto` has the messages of the file that are asked for here; prost passes over the rest, and the weights stay where
 //! they are in the file's bytes.
 
+pub mod independence;
 mod proto;
 mod value_dependent;
 pub mod weights;
@@ -20,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
-    model::signature::ClassLabel,
+    model::{onnx_file::independence::Independence, signature::ClassLabel},
 };
 
 /// Facts of an ONNX file, read without ONNX Runtime.
@@ -51,6 +52,8 @@ pub struct OnnxFile {
     /// The node that makes the cost of a run depend on the values of its inputs, and not on their shapes alone; `None` if
     /// no node does.
     pub cost_depends_on: Option<String>,
+    /// Whether the rows of a batch depend on each other.
+    pub independence: Independence,
 }
 
 impl OnnxFile {
@@ -97,6 +100,7 @@ impl OnnxFile {
                 .collect(),
             fixed_shapes: graph.inputs.iter().all(proto::ValueInfo::is_fixed),
             cost_depends_on: value_dependent::culprit(graph, &model.functions),
+            independence: Independence::of(&model, graph),
             ..Self::default()
         };
         file.visit_graph(graph);

@@ -124,8 +124,8 @@ impl Loader {
             return Err(Error::internal("no instance was asked for"));
         };
         let schema = Schema::new(session.signature().clone(), manifest, &file)?;
-        let profile = probe(&mut **session, manifest.batching.max_batch_size);
-        let plan = Plan::new(&profile, manifest, file.cost_depends_on.as_deref(), self.inline_budget);
+        let profile = probe(&mut **session, &file.independence, &manifest.batching);
+        let plan = Plan::new(&profile, &file, manifest, self.inline_budget);
         if let (LaneKind::Inline, Some(culprit)) = (plan.lane.kind, &file.cost_depends_on) {
             tracing::warn!(
                 model = %name,

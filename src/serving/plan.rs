@@ -9,7 +9,10 @@ use crate::{
         queue::QueueLimits,
         run::Hold,
     },
-    model::manifest::{LaneChoice, Manifest},
+    model::{
+        manifest::{LaneChoice, Manifest},
+        onnx_file::OnnxFile,
+    },
     serving::probe::{Profile, Timing},
 };
 
@@ -35,16 +38,18 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Chooses from what was measured, unless the manifest says otherwise. `cost_depends_on` names the node that makes the
-    /// time of a run depend on the values of its inputs. `inline_budget` is the longest that a batch may hold the event loop.
-    pub fn new(profile: &Profile, manifest: &Manifest, cost_depends_on: Option<&str>, inline_budget: Duration) -> Self {
-        let (batched, batching_reason) = match &profile.batching {
-            Ok(difference) => {
-                (true, format!("two rows give what they give alone (largest difference {difference:.1e})"))
+    /// Chooses from what was measured and what the graph shows, unless the manifest says otherwise. `inline_budget` is the
+    /// longest that a batch may hold the event loop.
+    pub fn new(profile: &Profile, file: &OnnxFile, manifest: &Manifest, inline_budget: Duration) -> Self {
+        let independence = &file.independence;
+        let (batched, batching_reason) = match (&profile.batching, manifest.batching.independent_rows) {
+            (Ok(difference), Some(_)) => {
+                (true, format!("model.toml says that rows are independent (largest difference {difference:.1e})"))
             }
-            Err(reason) => (false, format!("one request at a time: {reason}")),
+            (Ok(difference), None) => (true, format!("{independence} (largest difference {difference:.1e})")),
+            (Err(reason), _) => (false, format!("one request at a time: {reason}")),
         };
-        let (kind, lane_reason) = choose(profile, manifest, cost_depends_on, inline_budget);
+        let (kind, lane_reason) = choose(profile, manifest, file.cost_depends_on.as_deref(), inline_budget);
         let most = if batched { manifest.batching.max_batch_size } else { 1 };
         let max_batch_rows = match kind {
             LaneKind::Inline => rows_within(&profile.timings, inline_budget).min(most),

@@ -16,7 +16,9 @@ use onnxd::{
 };
 use tempfile::TempDir;
 
-use crate::harness::{PATIENCE, models};
+use crate::{harness::PATIENCE, onnx};
+
+const FLOAT: i32 = 1;
 
 /// What the fake engine calls its version.
 pub const FAKE_VERSION: &str = "0.0.0-fake";
@@ -86,7 +88,8 @@ pub fn fake_repository(names: &[&str], manifest: &str) -> TempDir {
     for name in names {
         let version = folder.path().join(name).join("1");
         fs::create_dir_all(&version).expect("the folder can be made");
-        fs::copy(models("iris/1/model.onnx"), version.join("model.onnx")).expect("the file can be copied");
+        // Its graph promises what the fake session gives: one value a row.
+        fs::write(version.join("model.onnx"), onnx::identity(FLOAT, &[-1, 1])).expect("the file can be written");
         fs::write(folder.path().join(name).join("model.toml"), manifest).expect("the file can be written");
     }
     folder

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use onnxd::serving::catalog::ModelRef;
 use onnxd::protocol::proto::inference::ModelInferRequest;
+use onnxd::serving::catalog::ModelRef;
 use reqwest::{Client, Response};
 
 use crate::{

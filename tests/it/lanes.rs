@@ -59,7 +59,7 @@ async fn small_model_takes_the_inline_lane_by_itself() {
     let plan = plan_of(iris(), "", Duration::from_secs(1)).await;
     assert_eq!(plan.lane.kind, LaneKind::Inline);
     assert!(plan.lane_reason.starts_with("a run of one row takes"), "{}", plan.lane_reason);
-    assert!(plan.lane.batched && plan.batching_reason.starts_with("two rows give what they give alone"));
+    assert!(plan.lane.batched && plan.batching_reason.starts_with("rows proven independent"));
 }
 
 #[tokio::test]
@@ -136,11 +136,11 @@ async fn every_instance_has_run_before_the_first_request() {
 async fn models_whose_rows_do_not_stand_alone_are_not_batched_and_say_why() {
     let cases = [
         ("fixed", onnx::identity(FLOAT, &[1, 4]), "input \"x\" has no dynamic axis 0"),
-        ("mean", onnx::mean_of_rows(false), "output \"y\" of two rows has the shape [4]"),
-        ("mean_row", onnx::mean_of_rows(true), "output \"y\" of two rows has the shape [1, 4]"),
-        ("minus_least", onnx::minus_least_row(), "output \"y\" of a row changes"),
-        ("normalized", onnx::normalized_over_rows(), "output \"y\" of a row changes"),
-        ("sorting", onnx::sorting_rows(), "output \"y\" of a row changes"),
+        ("mean", onnx::mean_of_rows(false), "rows meet in ReduceMean `y`"),
+        ("mean_row", onnx::mean_of_rows(true), "rows meet in ReduceMean `y`"),
+        ("minus_least", onnx::minus_least_row(), "rows meet in ReduceMin `least`"),
+        ("normalized", onnx::normalized_over_rows(), "rows meet in ReduceMean `mean`"),
+        ("sorting", onnx::sorting_rows(), "rows meet in Unique `y`"),
         ("doubling", onnx::reshaping(4, 2), "output \"y\" of two rows has the shape [4, 2]"),
         ("needs_five", onnx::reshaping(-1, 5), "it does not run on made-up inputs"),
     ];

@@ -237,13 +237,14 @@ fn looping(inputs: &[&str]) -> Node {
 
 fn model(graph: Graph) -> Vec<u8> {
     let opset = OperatorSet { domain: String::new(), version: 17 };
-    Model { ir_version: 8, producer_name: "onnxd's tests".to_owned(), graph: Some(graph), opsets: vec![opset] }
+    let producer_name = "onnxd's tests".to_owned();
+    Model { ir_version: 8, producer_name, graph: Some(graph), opsets: vec![opset], functions: Vec::new() }
         .encode_to_vec()
 }
 
 fn node(op_type: &str, inputs: &[&str], outputs: &[&str]) -> Node {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    Node { inputs: owned(inputs), outputs: owned(outputs), op_type: op_type.to_owned(), attributes: Vec::new() }
+    Node { inputs: owned(inputs), outputs: owned(outputs), op_type: op_type.to_owned(), ..Node::default() }
 }
 
 /// A dimension of -1 is dynamic.
@@ -258,123 +259,155 @@ fn value(name: &str, data_type: i32, dims: &[i64]) -> ValueInfo {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Model {
+pub struct Model {
     #[prost(int64, tag = "1")]
-    ir_version: i64,
+    pub ir_version: i64,
     #[prost(string, tag = "2")]
-    producer_name: String,
+    pub producer_name: String,
     #[prost(message, optional, tag = "7")]
-    graph: Option<Graph>,
+    pub graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]
-    opsets: Vec<OperatorSet>,
+    pub opsets: Vec<OperatorSet>,
+    #[prost(message, repeated, tag = "25")]
+    pub functions: Vec<Function>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct OperatorSet {
+pub struct Function {
     #[prost(string, tag = "1")]
-    domain: String,
+    pub name: String,
+    #[prost(string, repeated, tag = "4")]
+    pub inputs: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub outputs: Vec<String>,
+    #[prost(message, repeated, tag = "7")]
+    pub nodes: Vec<Node>,
+    #[prost(message, repeated, tag = "9")]
+    pub opsets: Vec<OperatorSet>,
+    #[prost(string, tag = "10")]
+    pub domain: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct OperatorSet {
+    #[prost(string, tag = "1")]
+    pub domain: String,
     #[prost(int64, tag = "2")]
-    version: i64,
+    pub version: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Graph {
+pub struct Graph {
     #[prost(message, repeated, tag = "1")]
-    nodes: Vec<Node>,
+    pub nodes: Vec<Node>,
     #[prost(string, tag = "2")]
-    name: String,
+    pub name: String,
     #[prost(message, repeated, tag = "5")]
-    initializers: Vec<Tensor>,
+    pub initializers: Vec<Tensor>,
     #[prost(message, repeated, tag = "11")]
-    inputs: Vec<ValueInfo>,
+    pub inputs: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "12")]
-    outputs: Vec<ValueInfo>,
+    pub outputs: Vec<ValueInfo>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Node {
+pub struct Node {
     #[prost(string, repeated, tag = "1")]
-    inputs: Vec<String>,
+    pub inputs: Vec<String>,
     #[prost(string, repeated, tag = "2")]
-    outputs: Vec<String>,
+    pub outputs: Vec<String>,
     #[prost(string, tag = "4")]
-    op_type: String,
+    pub op_type: String,
+    #[prost(string, tag = "3")]
+    pub name: String,
     #[prost(message, repeated, tag = "5")]
-    attributes: Vec<Attribute>,
+    pub attributes: Vec<Attribute>,
+    #[prost(string, tag = "7")]
+    pub domain: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Attribute {
+pub struct Attribute {
     #[prost(string, tag = "1")]
-    name: String,
+    pub name: String,
+    #[prost(float, tag = "2")]
+    pub float: f32,
     #[prost(int64, tag = "3")]
-    integer: i64,
+    pub integer: i64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub string: Vec<u8>,
     #[prost(message, optional, tag = "6")]
-    graph: Option<Graph>,
+    pub graph: Option<Graph>,
+    #[prost(float, repeated, tag = "7")]
+    pub floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
-    integers: Vec<i64>,
+    pub integers: Vec<i64>,
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub strings: Vec<Vec<u8>>,
     #[prost(int32, tag = "20")]
-    kind: i32,
+    pub kind: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Tensor {
+pub struct Tensor {
     #[prost(int64, repeated, tag = "1")]
-    dims: Vec<i64>,
+    pub dims: Vec<i64>,
     #[prost(int32, tag = "2")]
-    data_type: i32,
+    pub data_type: i32,
     #[prost(float, repeated, tag = "4")]
-    float_data: Vec<f32>,
+    pub float_data: Vec<f32>,
+    #[prost(int32, repeated, tag = "5")]
+    pub int32_data: Vec<i32>,
     #[prost(int64, repeated, tag = "7")]
-    int64_data: Vec<i64>,
+    pub int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
-    name: String,
+    pub name: String,
     #[prost(message, repeated, tag = "13")]
-    external_data: Vec<Entry>,
+    pub external_data: Vec<Entry>,
     #[prost(int32, tag = "14")]
-    data_location: i32,
+    pub data_location: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Entry {
+pub struct Entry {
     #[prost(string, tag = "1")]
-    key: String,
+    pub key: String,
     #[prost(string, tag = "2")]
-    value: String,
+    pub value: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct ValueInfo {
+pub struct ValueInfo {
     #[prost(string, tag = "1")]
-    name: String,
+    pub name: String,
     #[prost(message, optional, tag = "2")]
-    r#type: Option<Type>,
+    pub r#type: Option<Type>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Type {
+pub struct Type {
     #[prost(message, optional, tag = "1")]
-    tensor: Option<TensorType>,
+    pub tensor: Option<TensorType>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct TensorType {
+pub struct TensorType {
     #[prost(int32, tag = "1")]
-    data_type: i32,
+    pub data_type: i32,
     #[prost(message, optional, tag = "2")]
-    shape: Option<TensorShape>,
+    pub shape: Option<TensorShape>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct TensorShape {
+pub struct TensorShape {
     #[prost(message, repeated, tag = "1")]
-    dims: Vec<Dimension>,
+    pub dims: Vec<Dimension>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Dimension {
+pub struct Dimension {
     #[prost(int64, optional, tag = "1")]
-    value: Option<i64>,
+    pub value: Option<i64>,
     #[prost(string, optional, tag = "2")]
-    name: Option<String>,
+    pub name: Option<String>,
 }

@@ -19,8 +19,8 @@ use crate::{
     engine::{Engine, LoadOptions, Session},
     error::{Error, Result},
     model::{
-        manifest::{InstanceSettings, Manifest},
-        onnx_file::OnnxFile,
+        manifest::{BatchingSettings, InstanceSettings, Manifest},
+        onnx_file::{OnnxFile, independence::Independence},
         repository,
         schema::Schema,
     },
@@ -100,7 +100,7 @@ impl RawModel {
         let session = sessions.first_mut().ok_or_else(|| Error::internal("no instance was asked for"))?;
         let schema = Schema::new(session.signature().clone(), manifest, &file)?;
         let requests = valid_requests(&schema, bodies)?;
-        let batches = best_batch(&mut **session, &requests, manifest)?;
+        let batches = best_batch(&mut **session, &requests, &file.independence, manifest)?;
 
         let inputs: Vec<_> = requests.iter().map(|request| Tensors::from(request.inputs())).collect();
         let rows = requests.iter().map(ValidRequest::rows).sum::<usize>() as f64 / requests.len() as f64;
@@ -123,11 +123,13 @@ fn valid_requests(schema: &Schema, bodies: &[RequestBody]) -> Result<Vec<ValidRe
 fn best_batch(
     session: &mut dyn Session,
     requests: &[ValidRequest],
+    independence: &Independence,
     manifest: &Manifest,
 ) -> Result<Option<(usize, Tensors)>> {
     let key = requests.first().and_then(ValidRequest::batch_key);
     let alike: Vec<_> = requests.iter().filter(|request| request.rows() > 0 && request.batch_key() == key).collect();
-    if key.is_none() || alike.is_empty() || probe(session, 1).batching.is_err() {
+    let settings = BatchingSettings { max_batch_size: 1, ..manifest.batching.clone() };
+    if key.is_none() || alike.is_empty() || probe(session, independence, &settings).batching.is_err() {
         return Ok(None);
     }
     let (started, mut best) = (Instant::now(), None);

@@ -151,6 +151,7 @@ fn settings(manifest: &Manifest) -> Value {
     json!({
         "batching": {
             "lane": batching.lane.name(),
+            "independent_rows": batching.independent_rows,
             "max_batch_size": batching.max_batch_size,
             "max_queue_delay_microseconds": batching.max_queue_delay_microseconds,
             "max_queue_size": batching.max_queue_size,

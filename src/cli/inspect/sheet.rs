@@ -150,6 +150,7 @@ fn add_settings(page: &mut Page, manifest: &Manifest) {
         ("[instances] count", instances.count.to_string()),
         ("[instances] intra_op_threads", instances.intra_op_threads.to_string()),
     ];
-    let lines = lines.map(|(key, value)| format!("{key} = {value}"));
+    let declared = batching.independent_rows.map(|rows| ("[batching] independent_rows", rows.to_string()));
+    let lines: Vec<_> = lines.into_iter().chain(declared).map(|(key, value)| format!("{key} = {value}")).collect();
     page.entry_lines("settings", &lines);
 }

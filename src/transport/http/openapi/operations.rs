@@ -173,6 +173,7 @@ fn execution() -> ObjectBuilder {
         ("lane_reason", text().into()),
         ("batched", ObjectBuilder::new().schema_type(Type::Boolean).into()),
         ("batching_reason", text().into()),
+        ("row_independence", text().enum_values(Some(["proven", "mixed", "unknown"])).into()),
         ("max_batch_rows", count().into()),
         ("instances", count().into()),
         ("intra_op_threads", count().into()),
