@@ -1,5 +1,6 @@
 //! Models whose rows meet only beyond tame values: honest clients beside outliers get what they get alone.
 
+use onnxd::serving::catalog::ModelRef;
 use std::fs;
 
 use futures_util::future::join_all;
@@ -75,7 +76,8 @@ fn bodies() -> Vec<String> {
 async fn honest_clients_beside_outliers_get_what_they_get_alone() {
     let (server, _folder) = serve("batching.lane = \"worker\"").await;
     for (name, place, _) in MODELS {
-        let served = server.service.find(Some(name), None).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let served =
+            server.service.resolve(ModelRef::new(Some(name), None)).unwrap_or_else(|error| panic!("{name}: {error}"));
         let expected = format!("one request at a time: rows meet in {place}");
         assert_eq!((served.plan.lane.batched, &served.plan.batching_reason), (false, &expected), "{name}");
         let path = format!("/models/{name}/predict");
@@ -95,7 +97,7 @@ async fn honest_clients_beside_outliers_get_what_they_get_alone() {
 async fn model_toml_has_the_last_word_on_independence() {
     let (server, _folder) = serve("batching.independent_rows = true").await;
     for (name, _, _) in MODELS {
-        let plan = &server.service.find(Some(name), None).unwrap().plan;
+        let plan = &server.service.resolve(ModelRef::new(Some(name), None)).unwrap().plan;
         assert!(plan.lane.batched, "{name}: {}", plan.batching_reason);
         assert!(
             plan.batching_reason.starts_with("model.toml says that rows are independent"),
@@ -114,7 +116,7 @@ async fn model_toml_has_the_last_word_on_independence() {
     }
     let server = TestServer::start_with(folder.path(), |_config| {}).await;
     for name in BUNDLED {
-        let plan = &server.service.find(Some(name), None).unwrap().plan;
+        let plan = &server.service.resolve(ModelRef::new(Some(name), None)).unwrap().plan;
         let expected = "one request at a time: model.toml says that rows are not independent";
         assert_eq!((plan.lane.batched, &*plan.batching_reason), (false, expected), "{name}");
     }
@@ -126,7 +128,7 @@ async fn bundled_models_are_proven() {
     copy_bundled(folder.path(), |_model| "auto");
     let server = TestServer::start_with(folder.path(), |_config| {}).await;
     for name in BUNDLED {
-        let plan = &server.service.find(Some(name), None).unwrap().plan;
+        let plan = &server.service.resolve(ModelRef::new(Some(name), None)).unwrap().plan;
         assert!(plan.lane.batched, "{name}: {}", plan.batching_reason);
         assert!(
             plan.batching_reason.starts_with("rows proven independent (largest"),

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use onnxd::api::grpc::proto::inference::{ModelInferRequest, ModelStreamInferResponse};
+use onnxd::protocol::proto::inference::{ModelInferRequest, ModelStreamInferResponse};
 use tempfile::TempDir;
 use tokio::{
     sync::{Notify, mpsc},

@@ -192,7 +192,8 @@ mod tests {
         }
 
         fn compare(&mut self, seed: u64) -> std::result::Result<f64, String> {
-            comparison(self, &self.signature.clone()).pair(&mut Rng::with_seed(seed))
+            let signature = self.signature.clone();
+            comparison(self, &signature).pair(&mut Rng::with_seed(seed))
         }
     }
 
