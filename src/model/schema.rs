@@ -8,7 +8,7 @@ use crate::{
         manifest::{self, Manifest},
         onnx_file::OnnxFile,
         rows::Rows,
-        signature::{Dim, Signature},
+        signature::{Dim, SharedDim, Signature},
         task::{Classes, Task},
     },
 };
@@ -22,6 +22,8 @@ pub struct Schema {
     pub signature: Signature,
     /// How rows of features become inputs; `None` where inputs are not rows of features.
     pub rows: Option<Rows>,
+    /// Dimensions of inputs that must agree, but for the axes of rows, whose check has words of its own.
+    pub shared_dims: Vec<SharedDim>,
     /// What the outputs mean.
     pub task: Task,
     /// The classes of a classifier, where they are known before a run.
@@ -77,7 +79,9 @@ impl Schema {
             classes: classes_from.or_graph(classes.is_some()),
             task: if manifest.output == manifest::OutputSettings::default() { Source::Graph } else { Source::Manifest },
         };
-        Ok(Self { description: manifest.description.clone(), signature, rows, task, classes, sources })
+        let mut shared_dims = signature.shared_dims();
+        shared_dims.retain(|shared| rows.is_none() || (shared.first.1, shared.again.1) != (0, 0));
+        Ok(Self { description: manifest.description.clone(), signature, rows, shared_dims, task, classes, sources })
     }
 
     /// Returns the names of an output's columns, where it has one value per class and the classes are known.

@@ -72,6 +72,7 @@ impl ServedModel {
         if self.schema.rows.is_some() {
             request.check_rows(&self.schema.signature)?;
         }
+        request.check_shared_dims(&self.schema.shared_dims, &self.schema.signature)?;
         match self.failure() {
             None => Ok(request),
             Some(reason) => Err(Error::unavailable(format!("model {:?} has failed: {reason}", self.name.as_str()))),

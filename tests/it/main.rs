@@ -34,6 +34,7 @@ mod engine;
 mod errors;
 mod errors_of_load;
 mod errors_of_requests;
+mod faults_of_values;
 mod golden;
 mod grpc_calls;
 mod grpc_hostile;

@@ -141,6 +141,28 @@ pub fn reshaping(columns: i64, width: i64) -> Vec<u8> {
     })
 }
 
+/// Returns `y = op_type(a, b)`. A dimension is a size, a symbol, or without a name (`""`).
+pub fn of_two(op_type: &str, element_type: i32, a: &[&str], b: &[&str], y: &[&str]) -> Vec<u8> {
+    model(Graph {
+        nodes: vec![node(op_type, &["a", "b"], &["y"])],
+        name: "of_two".to_owned(),
+        initializers: Vec::new(),
+        inputs: vec![symbolic("a", element_type, a), symbolic("b", element_type, b)],
+        outputs: vec![symbolic("y", element_type, y)],
+    })
+}
+
+/// Returns an FP32 tensor of zeros whose shape is the input `x`.
+pub fn zeros_of_shape() -> Vec<u8> {
+    model(Graph {
+        nodes: vec![node("ConstantOfShape", &["x"], &["y"])],
+        name: "of_shape".to_owned(),
+        initializers: Vec::new(),
+        inputs: vec![value("x", INT64, &[2])],
+        outputs: vec![value("y", FLOAT, &[-1, -1])],
+    })
+}
+
 fn over_rows(op_type: &str, output: &str, keeps_rows: bool) -> Node {
     let attributes = vec![
         Attribute { name: "axes".to_owned(), integers: vec![0], kind: INTS_ATTRIBUTE, ..Attribute::default() },
@@ -216,6 +238,18 @@ fn value(name: &str, data_type: i32, dims: &[i64]) -> ValueInfo {
     let shape = TensorShape { dims: dims.iter().map(dim).collect() };
     let tensor = TensorType { data_type, shape: Some(shape) };
     ValueInfo { name: name.to_owned(), r#type: Some(Type { tensor: Some(tensor) }) }
+}
+
+fn symbolic(name: &str, data_type: i32, dims: &[&str]) -> ValueInfo {
+    let dim = |dim: &&str| match dim.parse() {
+        Ok(size) => Dimension { value: Some(size), name: None },
+        Err(_) => Dimension { value: None, name: Some((*dim).to_owned()).filter(|name| !name.is_empty()) },
+    };
+    let shape = TensorShape { dims: dims.iter().map(dim).collect() };
+    ValueInfo {
+        name: name.to_owned(),
+        r#type: Some(Type { tensor: Some(TensorType { data_type, shape: Some(shape) }) }),
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
