@@ -102,6 +102,14 @@ impl Signature {
     }
 }
 
+impl OutputSpec {
+    /// Tells whether the graph declares one element a row.
+    pub fn declares_one_a_row(&self) -> bool {
+        let dims = self.tensor.dims.as_deref();
+        self.map_keys.is_none() && matches!(dims, Some([] | [_] | [_, Dim::Fixed(1)]))
+    }
+}
+
 impl TensorSpec {
     /// Checks element type and shape of a value for this input.
     ///

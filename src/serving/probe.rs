@@ -10,7 +10,10 @@ use fastrand::Rng;
 use crate::{
     engine::Session,
     error::{Error, Result},
-    model::signature::{Dim, Signature, TensorSpec},
+    model::{
+        observed::{ObservedRun, ObservedTensor},
+        signature::{Dim, Signature, TensorSpec},
+    },
     request::Tensors,
     tensor::{data_type::DataType, shape::Shape, tensor::Tensor},
 };
@@ -37,6 +40,8 @@ const REPEATS: usize = 3;
 pub struct Profile {
     /// The largest difference seen between a pair and two singles, or why rows are not batched.
     pub batching: std::result::Result<f64, String>,
+    /// What the outputs were for one row and for two; empty where the model ran on nothing that was made up.
+    pub observed: Vec<ObservedRun>,
     /// How long runs of so many rows take, from one row on; empty where the model ran on nothing that was made up.
     pub timings: Vec<Timing>,
 }
@@ -55,14 +60,16 @@ pub struct Timing {
 pub fn probe(session: &mut dyn Session, max_rows: usize) -> Profile {
     let signature = session.signature().clone();
     let Some(size) = size_that_runs(session, &signature) else {
-        return Profile { batching: Err("it does not run on made-up inputs".to_owned()), timings: Vec::new() };
+        let batching = Err("it does not run on made-up inputs".to_owned());
+        return Profile { batching, observed: Vec::new(), timings: Vec::new() };
     };
+    let observed = observe(session, &signature, size);
     let batching = can_stack(&signature).and_then(|()| {
         let differences = (0..ROUNDS).map(|round| compare(session, &signature, size, &mut Rng::with_seed(round)));
         differences.collect::<std::result::Result<Vec<_>, _>>().map(|all| all.into_iter().fold(0.0, f64::max))
     });
     let max_rows = if batching.is_ok() { max_rows } else { 1 };
-    Profile { batching, timings: measure(session, &signature, size, max_rows) }
+    Profile { batching, observed, timings: measure(session, &signature, size, max_rows) }
 }
 
 /// Runs a further instance of a model that was probed, one row and then `rows`, so that the first request on it is not the
@@ -78,6 +85,17 @@ pub fn warm_up(session: &mut dyn Session, rows: usize) {
 fn size_that_runs(session: &mut dyn Session, signature: &Signature) -> Option<usize> {
     let mut rng = Rng::with_seed(1);
     SIZES.into_iter().find(|size| single(signature, *size, &mut rng).and_then(|row| session.run(&row)).is_ok())
+}
+
+/// Runs one row, and two where axis 0 is open, and looks at the outputs.
+fn observe(session: &mut dyn Session, signature: &Signature, size: usize) -> Vec<ObservedRun> {
+    let open = can_stack(signature).is_ok();
+    let run = |rows: usize| {
+        let outputs = session.run(&made_up_batch(signature, size, rows).ok()?).ok()?;
+        Some(ObservedRun { rows: open.then_some(rows), outputs: outputs.iter().map(ObservedTensor::of).collect() })
+    };
+    let most = if open { 2 } else { 1 };
+    (1..=most).filter_map(run).collect()
 }
 
 /// Checks that every input leaves axis 0 open. Outputs are checked by what they really are: some declare `[1]` and give `[N]`.

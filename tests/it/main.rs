@@ -57,6 +57,7 @@ mod mlflow_csv;
 mod mlflow_recorded;
 mod mlflow_refusals;
 mod network;
+mod observed_outputs;
 mod oip;
 mod oip_binary;
 mod oip_infer;

@@ -163,6 +163,48 @@ pub fn zeros_of_shape() -> Vec<u8> {
     })
 }
 
+/// Returns `y = x` for FP32 `[N, 2]`, which declares `[N, 1]`, as skl2onnx does of forests with two targets.
+pub fn declaring_one_of_two() -> Vec<u8> {
+    let kept = Tensor {
+        dims: vec![2],
+        data_type: INT64,
+        int64_data: vec![1, 1],
+        name: "kept".to_owned(),
+        ..Tensor::default()
+    };
+    let to_bool = integer_attribute("to", BOOL.into());
+    // The runtime does not infer how many columns are kept, and so believes the declaration.
+    let compress = Node { attributes: vec![integer_attribute("axis", 1)], ..node("Compress", &["x", "mask"], &["y"]) };
+    model(Graph {
+        nodes: vec![Node { attributes: vec![to_bool], ..node("Cast", &["kept"], &["mask"]) }, compress],
+        name: "declaring".to_owned(),
+        initializers: vec![kept],
+        inputs: vec![value("x", FLOAT, &[-1, 2])],
+        outputs: vec![value("y", FLOAT, &[-1, 1])],
+    })
+}
+
+/// Returns a classifier whose three labels do not exclude each other: those of the columns over 0.
+pub fn multi_label() -> Vec<u8> {
+    let to_integers = integer_attribute("to", INT64.into());
+    model(Graph {
+        nodes: vec![
+            node("Sigmoid", &["x"], &["probabilities"]),
+            node("Sign", &["x"], &["sign"]),
+            node("Relu", &["sign"], &["positive"]),
+            Node { attributes: vec![to_integers], ..node("Cast", &["positive"], &["label"]) },
+        ],
+        name: "multi_label".to_owned(),
+        initializers: Vec::new(),
+        inputs: vec![value("x", FLOAT, &[-1, 3])],
+        outputs: vec![value("label", INT64, &[-1, 3]), value("probabilities", FLOAT, &[-1, 3])],
+    })
+}
+
+fn integer_attribute(name: &str, integer: i64) -> Attribute {
+    Attribute { name: name.to_owned(), integer, kind: INT_ATTRIBUTE, ..Attribute::default() }
+}
+
 fn over_rows(op_type: &str, output: &str, keeps_rows: bool) -> Node {
     let attributes = vec![
         Attribute { name: "axes".to_owned(), integers: vec![0], kind: INTS_ATTRIBUTE, ..Attribute::default() },
