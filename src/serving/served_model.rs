@@ -17,6 +17,7 @@ use crate::{
         name::{ModelName, ModelVersion},
         onnx_file::OnnxFile,
         schema::Schema,
+        task::Task,
     },
     request::{InferRequest, InferResponse, ValidRequest},
     serving::{plan::Plan, probe::Profile},
@@ -65,6 +66,12 @@ impl ServedModel {
             Ok(request) => Either::Left(self.lane.run(request, deadline)),
             Err(error) => Either::Right(ready(Err(error))),
         }
+    }
+
+    /// Tells whether axis 0 of every input counts rows: where rows are batched, or each has a prediction.
+    pub fn counts_rows(&self) -> bool {
+        let has_rows = self.schema.rows.as_ref().is_some_and(|rows| rows.fixed_rows.is_none());
+        self.plan.lane.batched || has_rows && !matches!(self.schema.task, Task::Raw(_))
     }
 
     fn admit(&self, request: InferRequest) -> Result<ValidRequest> {
