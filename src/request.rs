@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::{
     error::{Error, Result},
-    model::signature::Signature,
+    model::signature::{SharedDim, Signature},
     tensor::tensor::Tensor,
 };
 
@@ -82,6 +82,28 @@ impl ValidRequest {
                 return Err(Error::invalid(format!(
                     "input {:?}: expected {expected} row{plural}, as in input {first:?}, but got {rows}",
                     spec.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that dimensions which share a symbol have one size.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming input, axis and symbol, the size that was expected and the one that came.
+    pub fn check_shared_dims(&self, shared_dims: &[SharedDim], signature: &Signature) -> Result<()> {
+        for SharedDim { symbol, first, again } in shared_dims {
+            let size = |(input, axis): (usize, usize)| self.inputs[input].shape()[axis];
+            let (expected, got) = (size(*first), size(*again));
+            if expected != got {
+                let of_first = match first.0 == again.0 {
+                    true => String::new(),
+                    false => format!(" of input {:?}", signature.inputs[first.0].name),
+                };
+                return Err(Error::invalid(format!(
+                    "input {:?}: expected {expected} on axis {} ({symbol:?}), as on axis {}{of_first}, but got {got}",
+                    signature.inputs[again.0].name, again.1, first.1
                 )));
             }
         }

@@ -57,6 +57,9 @@ pub trait Protocol: Send + 'static {
     /// What goes out.
     type Answer: Send + 'static;
 
+    /// Whether requests are rows; else they are tensors, whose axis 0 may be any dimension.
+    const IS_OF_ROWS: bool;
+
     /// Returns how many bytes of text decoding has to walk through; what is only sliced does not count.
     fn decoded_bytes(&self, body: &Self::Body) -> usize;
 
@@ -87,7 +90,7 @@ pub trait Protocol: Send + 'static {
 ///
 /// # Errors
 /// `Overloaded` where there is no place; otherwise those of the body, the protocol and
-/// [`InferenceService::infer`].
+/// [`InferenceService::check_rows`] and [`ServedModel::infer`].
 pub async fn predict<P: Protocol, R: Future<Output = Result<P::Body>>>(
     service: &InferenceService,
     model: &Arc<ServedModel>,
@@ -129,6 +132,7 @@ async fn answer<P: Protocol, R: Future<Output = Result<P::Body>>>(
         }
     };
     let (request, form) = decoded?;
+    service.check_rows(model, &request, P::IS_OF_ROWS)?;
     model.metrics.decode.observe(started.elapsed().as_secs_f64());
     let deadline = record.deadline;
     let asked = protocol.timeout(&form).and_then(|allowed| {
@@ -136,11 +140,9 @@ async fn answer<P: Protocol, R: Future<Output = Result<P::Body>>>(
         Some(Deadline { at, allowed })
     });
     let response = match asked {
-        None => {
-            service.infer(model, request, Some(deadline.at.into_std())).await.map_err(|error| deadline.worded(error))?
-        }
+        None => model.infer(request, Some(deadline.at.into_std())).await.map_err(|error| deadline.worded(error))?,
         // Rare: in a box, so that the others' futures stay small.
-        Some(deadline) => Box::pin(infer_within(service, model, request, deadline)).await?,
+        Some(deadline) => Box::pin(infer_within(model, request, deadline)).await?,
     };
     let rows = response.outputs.first().and_then(|output| output.shape().first().copied()).unwrap_or(1);
     let started = Instant::now();
@@ -160,13 +162,8 @@ async fn answer<P: Protocol, R: Future<Output = Result<P::Body>>>(
 }
 
 /// Runs a request that gives itself less time than it has.
-async fn infer_within(
-    service: &InferenceService,
-    model: &ServedModel,
-    request: InferRequest,
-    deadline: Deadline,
-) -> Result<InferResponse> {
-    let infer = service.infer(model, request, Some(deadline.at.into_std()));
+async fn infer_within(model: &ServedModel, request: InferRequest, deadline: Deadline) -> Result<InferResponse> {
+    let infer = model.infer(request, Some(deadline.at.into_std()));
     match tokio::time::timeout_at(deadline.at, infer).await {
         Ok(answered) => answered.map_err(|error| deadline.worded(error)),
         Err(_elapsed) => Err(deadline.passed()),

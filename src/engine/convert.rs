@@ -6,7 +6,7 @@ use ort::{
 };
 
 use crate::{
-    engine::{onnx_runtime::runtime_error, strings},
+    engine::strings,
     error::{Error, Result},
     model::{
         onnx_file::OnnxFile,
@@ -125,7 +125,7 @@ fn lend<T: Element + PrimitiveTensorElementType + Clone + std::fmt::Debug>(
     tensor: &Tensor,
 ) -> Result<SessionInputValue<'_>> {
     let values = tensor.as_slice::<T>().ok_or_else(|| Error::internal("a tensor is not of its own type"))?;
-    let value = TensorRef::from_array_view((dims_of(tensor.shape())?, values)).map_err(runtime_error)?;
+    let value = TensorRef::from_array_view((dims_of(tensor.shape())?, values)).map_err(Error::internal)?;
     Ok(value.into())
 }
 
@@ -133,7 +133,7 @@ fn lend_bools(tensor: &Tensor) -> Result<SessionInputValue<'_>> {
     let bytes = tensor.as_bools().ok_or_else(|| Error::internal("a tensor is not of its own type"))?;
     let values: &[bool] =
         bytemuck::checked::try_cast_slice(bytes).map_err(|_| Error::invalid("BOOL elements are the bytes 0 and 1"))?;
-    let value = TensorRef::from_array_view((dims_of(tensor.shape())?, values)).map_err(runtime_error)?;
+    let value = TensorRef::from_array_view((dims_of(tensor.shape())?, values)).map_err(Error::internal)?;
     Ok(value.into())
 }
 

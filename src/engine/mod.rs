@@ -6,6 +6,7 @@ pub mod convert;
 pub mod library;
 mod memory;
 pub mod onnx_runtime;
+mod run_error;
 mod sharing;
 mod strings;
 
@@ -49,7 +50,7 @@ pub trait Session: Send {
     /// Runs the model once. `inputs` and the outputs are in signature order. Blocks for as long as the model takes.
     ///
     /// # Errors
-    /// `InvalidArgument` where the model itself refuses the values (an index out of range, say), else `Internal`.
+    /// `InvalidArgument` where a node refuses the values or shapes that reach it (an index out of range, say), else `Internal`.
     fn run(&mut self, inputs: &[Tensor]) -> Result<Tensors>;
 
     /// Returns what ends runs of this session from another thread.

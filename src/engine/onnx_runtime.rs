@@ -19,9 +19,10 @@ use crate::{
         Engine, LoadOptions, Session, Terminate, convert,
         library::{self, Library},
         memory,
+        run_error::{one_line, run_error},
         sharing::SharedWeights,
     },
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     model::signature::Signature,
     request::Tensors,
     tensor::tensor::Tensor,
@@ -52,7 +53,7 @@ impl OrtEngine {
                 .with_name("onnxd")
                 .with_telemetry(false)
                 .build()
-                .map_err(runtime_error)?;
+                .map_err(Error::internal)?;
             // Below warnings the runtime logs every node it optimises, through a callback a line.
             environment.set_log_level(LogLevel::Warning);
             Ok(environment)
@@ -143,7 +144,7 @@ impl Session for OrtSession {
         for input in inputs {
             values.push(convert::to_runtime(input)?);
         }
-        let outputs = self.session.run_with_options(&values[..], &self.run_options.0).map_err(runtime_error)?;
+        let outputs = self.session.run_with_options(&values[..], &self.run_options.0).map_err(run_error)?;
         let converted = self.signature.outputs.iter().enumerate();
         converted.map(|(index, spec)| convert::from_runtime(&outputs[index], spec)).collect()
     }
@@ -163,18 +164,4 @@ fn load_error<R>(error: ort::Error<R>) -> Error {
         ""
     };
     Error::invalid(format!("ONNX Runtime cannot load it: {}{remedy}", one_line(message)))
-}
-
-/// A run that failed: invalid-argument errors of a checked request come from the values, and the client may know why.
-pub(super) fn runtime_error(error: ort::Error) -> Error {
-    if error.code() != ort::ErrorCode::InvalidArgument {
-        return Error::internal(error);
-    }
-    let message = error.message();
-    let reason = message.split_once("Status Message: ").map_or(message, |(_, reason)| reason);
-    Error::new(ErrorKind::InvalidArgument, format!("the model cannot run on this input: {}", one_line(reason)))
-}
-
-fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }

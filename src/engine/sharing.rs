@@ -7,7 +7,10 @@ use ort::{
     value::{DynValue, Tensor},
 };
 
-use crate::{engine::onnx_runtime::runtime_error, error::Result, model::onnx_file::weights};
+use crate::{
+    error::{Error, Result},
+    model::onnx_file::weights,
+};
 
 /// From this many instances on, sharing saves memory: the runtime shares its own layout of a weight only if it is given the
 /// weight, which is then kept beside it. With two instances that is as much as a layout for each.
@@ -27,7 +30,7 @@ impl SharedWeights {
     pub(super) fn read(path: &Path, instances: usize) -> Result<Self> {
         let matrices = if instances >= WORTH_SHARING { weights::read_matrices(path)? } else { Vec::new() };
         let value = |matrix: weights::Matrix| {
-            let tensor = Tensor::from_array((matrix.dims, matrix.values)).map_err(runtime_error)?;
+            let tensor = Tensor::from_array((matrix.dims, matrix.values)).map_err(Error::internal)?;
             Ok((matrix.name, Arc::new(tensor.into_dyn())))
         };
         let given = matrices.into_iter().map(value).collect::<Result<_>>()?;

@@ -11,10 +11,7 @@ use ort::{
 };
 
 use crate::{
-    engine::{
-        convert::{dims_of, shape_of},
-        onnx_runtime::runtime_error,
-    },
+    engine::convert::{dims_of, shape_of},
     error::{Error, Result},
     tensor::tensor::Tensor,
 };
@@ -24,7 +21,7 @@ use crate::{
 pub(super) fn to_runtime(tensor: &Tensor) -> Result<SessionInputValue<'static>> {
     let strings = tensor.as_strings().ok_or_else(|| Error::internal("a tensor is not of its own type"))?;
     let shape = dims_of(tensor.shape())?;
-    let mut value = DynTensor::new(&Allocator::default(), TensorElementType::String, shape).map_err(runtime_error)?;
+    let mut value = DynTensor::new(&Allocator::default(), TensorElementType::String, shape).map_err(Error::internal)?;
     for (index, string) in strings.iter().enumerate() {
         let mut buffer: *mut c_char = ptr::null_mut();
         // SAFETY: the value is a string tensor of `strings.len()` elements that nothing else refers to, and `index` is
@@ -33,7 +30,7 @@ pub(super) fn to_runtime(tensor: &Tensor) -> Result<SessionInputValue<'static>> 
             (ort::api().GetResizedStringTensorElementBuffer)(value.ptr_mut(), index, string.len(), &raw mut buffer)
         };
         // SAFETY: the status is fresh from the call and is taken once.
-        unsafe { ort::Error::result_from_status(status) }.map_err(runtime_error)?;
+        unsafe { ort::Error::result_from_status(status) }.map_err(Error::internal)?;
         // SAFETY: `buffer` has room for `string.len()` bytes, was just allocated, and so does not overlap the request's.
         unsafe { ptr::copy_nonoverlapping(string.as_ptr(), buffer.cast(), string.len()) };
     }

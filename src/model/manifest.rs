@@ -16,7 +16,7 @@ const MAX_QUEUE_DELAY_MICROSECONDS: u64 = 10_000_000;
 pub const FILE_NAME: &str = "model.toml";
 
 /// The keys that an answer has of its own, so that no value can be answered under them too.
-const ANSWER_KEYS: [&str; 9] = [
+const ANSWER_KEYS: [&str; 10] = [
     "model",
     "model_version",
     "prediction_time",
@@ -24,6 +24,7 @@ const ANSWER_KEYS: [&str; 9] = [
     "predictions",
     "prediction_index",
     "predicted_class_name",
+    "labels",
     "probabilities",
     "outputs",
 ];

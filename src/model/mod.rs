@@ -5,6 +5,7 @@
 pub mod golden;
 pub mod manifest;
 pub mod name;
+pub mod observed;
 pub mod onnx_file;
 pub mod repository;
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub struct OnnxFile {
     pub external_data: BTreeSet<String>,
     /// By output: the class labels that it takes its values from, in class order, where the graph says so.
     pub class_labels: HashMap<String, Vec<ClassLabel>>,
+    /// Outputs whose values a regressor of `ai.onnx.ml` gives.
+    pub regressors: HashSet<String>,
     /// By output: the keys of its maps, in the order that ZipMap declares.
     pub map_keys: HashMap<String, Vec<ClassLabel>>,
     /// Inputs and outputs for which the graph declares no shape; ONNX Runtime cannot tell them from scalars.
@@ -106,6 +108,8 @@ impl OnnxFile {
         file.visit_graph(graph);
         let labels = |output: &proto::ValueInfo| Some((output.name.clone(), labels_of(graph, &output.name)?));
         file.class_labels = graph.outputs.iter().filter_map(labels).collect();
+        let names = graph.outputs.iter().map(|output| &output.name);
+        file.regressors = names.filter(|name| is_of_regressors(graph, name)).cloned().collect();
         model.functions.iter().flat_map(|function| &function.nodes).for_each(|node| file.visit_node(node));
         Ok(file)
     }
@@ -165,11 +169,35 @@ fn domain_name(domain: &str) -> String {
     if domain.is_empty() { "ai.onnx".to_owned() } else { domain.to_owned() }
 }
 
+/// Operators that pass values on as they are, or in another type or shape.
+const PASSED_ON: [&str; 6] = ["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"];
+
+/// The most values that are followed back from an output to regressors.
+const MAX_FOLLOWED: usize = 1000;
+
+/// Tells whether a value comes from regressors alone, one or several side by side.
+fn is_of_regressors(graph: &proto::Graph, output: &str) -> bool {
+    let mut open = vec![output];
+    let mut followed = HashSet::new();
+    while let Some(name) = open.pop() {
+        if !followed.insert(name) {
+            continue;
+        }
+        let node = graph.nodes.iter().find(|node| node.outputs.iter().any(|output| output == name));
+        match node.map(|node| (&*node.op_type, &node.inputs[..])) {
+            Some(("LinearRegressor" | "SVMRegressor" | "TreeEnsembleRegressor", _)) => {}
+            _ if followed.len() > MAX_FOLLOWED => return false,
+            Some(("Concat", inputs)) => open.extend(inputs.iter().map(String::as_str)),
+            Some((step, [input, ..])) if PASSED_ON.contains(&step) => open.push(input),
+            _ => return false,
+        }
+    }
+    true
+}
+
 /// Follows a value back to where its class labels are declared: to a classifier's attribute, or to the table that
 /// `ArrayFeatureExtractor` picks them from, as skl2onnx writes classifiers that have no operator of their own.
 fn labels_of(graph: &proto::Graph, output: &str) -> Option<Vec<ClassLabel>> {
-    // Steps that pass values on as they are, or in another type or shape.
-    const PASSED_ON: [&str; 6] = ["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"];
     let mut name = output;
     // A graph has no circles, but a file may say anything.
     for _ in 0..graph.nodes.len() {

@@ -6,10 +6,11 @@ use crate::{
     error::{Error, Result},
     model::{
         manifest::{self, Manifest},
+        observed::{ObservedOutputs, ObservedRun},
         onnx_file::OnnxFile,
         rows::Rows,
-        signature::{Dim, Signature},
-        task::{Classes, Task},
+        signature::{Dim, SharedDim, Signature},
+        task::{Classes, Evidence, Task},
     },
 };
 
@@ -22,6 +23,10 @@ pub struct Schema {
     pub signature: Signature,
     /// How rows of features become inputs; `None` where inputs are not rows of features.
     pub rows: Option<Rows>,
+    /// Dimensions of inputs that must agree, but for the axes of rows, whose check has words of its own.
+    pub shared_dims: Vec<SharedDim>,
+    /// What runs on made-up inputs showed of the outputs.
+    pub observed: ObservedOutputs,
     /// What the outputs mean.
     pub task: Task,
     /// The classes of a classifier, where they are known before a run.
@@ -60,30 +65,62 @@ impl Schema {
     /// # Errors
     /// `InvalidArgument` where they contradict each other or the signature.
     pub fn new(signature: Signature, manifest: &Manifest, file: &OnnxFile) -> Result<Self> {
+        Self::of_observed(signature, &[], manifest, file)
+    }
+
+    /// Does the same for a model that has run: where its outputs were not what the graph declares, the runs win.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub fn of_observed(
+        mut signature: Signature,
+        runs: &[ObservedRun],
+        manifest: &Manifest,
+        file: &OnnxFile,
+    ) -> Result<Self> {
+        let observed = ObservedOutputs::new(runs, &mut signature);
         let (feature_names, features_from) = given_names(manifest.features.names.as_ref(), file, &["onnxd.features"])?;
         let rows = Rows::infer(&signature, feature_names.as_deref())
             .map_err(|error| error.context(format!("features from {features_from}")))?;
         let (class_names, classes_from) =
             given_names(manifest.classes.names.as_ref(), file, &["onnxd.classes", "classes", "names"])?;
-        let task = Task::infer(&signature, &manifest.output, class_names.is_some(), rows.is_some())?;
-        let classes = match &task {
-            Task::Classification(_) => classes(&signature, &task, class_names, file)
-                .map_err(|error| error.context(format!("classes from {classes_from}")))?,
-            Task::Regression(_) | Task::Raw => None,
-        };
+        let task = Task::infer(&Evidence {
+            signature: &signature,
+            observed: &observed,
+            file,
+            settings: &manifest.output,
+            has_class_names: class_names.is_some(),
+            is_rows: rows.is_some(),
+        })?;
+        let classes = classes(&signature, &task, class_names, file)
+            .map_err(|error| error.context(format!("classes from {classes_from}")))?;
         let named_rows = rows.as_ref().is_some_and(|rows| rows.features.is_some());
         let sources = Sources {
             features: features_from.or_graph(named_rows),
             classes: classes_from.or_graph(classes.is_some()),
             task: if manifest.output == manifest::OutputSettings::default() { Source::Graph } else { Source::Manifest },
         };
-        Ok(Self { description: manifest.description.clone(), signature, rows, task, classes, sources })
+        let mut shared_dims = signature.shared_dims();
+        shared_dims.retain(|shared| rows.is_none() || (shared.first.1, shared.again.1) != (0, 0));
+        Ok(Self {
+            description: manifest.description.clone(),
+            signature,
+            rows,
+            shared_dims,
+            observed,
+            task,
+            classes,
+            sources,
+        })
     }
 
     /// Returns the names of an output's columns, where it has one value per class and the classes are known.
     pub fn class_names(&self, output: usize) -> Option<&[Arc<str>]> {
-        let Task::Classification(classification) = &self.task else { return None };
-        let one_a_class = classification.probabilities == Some(output) || classification.scores == Some(output);
+        let one_a_class = match &self.task {
+            Task::Classification(task) => [task.probabilities, task.scores].contains(&Some(output)),
+            Task::MultiLabel(task) => task.probabilities == output,
+            Task::Regression(_) | Task::Raw(_) => false,
+        };
         self.classes.as_ref().filter(|_| one_a_class).map(|classes| &classes.names[..])
     }
 }
@@ -154,11 +191,15 @@ fn parse_metadata_names(text: &str) -> Option<Vec<String>> {
 /// Reconciles class names with the labels in the graph and the width of the probabilities. `None` where neither names nor
 /// labels are known: then classes go by their numbers.
 fn classes(signature: &Signature, task: &Task, names: Option<Vec<String>>, file: &OnnxFile) -> Result<Option<Classes>> {
-    let Task::Classification(classification) = task else { return Ok(None) };
+    let (one_a_class, label) = match task {
+        Task::Classification(task) => (task.probabilities.or(task.scores), task.label),
+        Task::MultiLabel(task) => (Some(task.probabilities), None),
+        Task::Regression(_) | Task::Raw(_) => return Ok(None),
+    };
     let output = |index: Option<usize>| index.map(|index| &signature.outputs[index]);
-    let one_a_class = output(classification.probabilities.or(classification.scores));
+    let one_a_class = output(one_a_class);
     let labels = one_a_class.and_then(|output| output.map_keys.clone()).or_else(|| {
-        let label = output(classification.label)?;
+        let label = output(label)?;
         file.class_labels.get(&*label.tensor.name).cloned()
     });
     let declared_width =

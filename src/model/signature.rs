@@ -46,6 +46,17 @@ pub struct OutputSpec {
     pub map_keys: Option<Vec<ClassLabel>>,
 }
 
+/// Two dimensions of inputs that the graph gives one symbol, so that they have one size in every request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedDim {
+    /// The symbol.
+    pub symbol: Arc<str>,
+    /// Input and axis that have it first.
+    pub first: (usize, usize),
+    /// Input and axis that have it again.
+    pub again: (usize, usize),
+}
+
 /// The inputs and outputs of a model, in the graph's order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Signature {
@@ -66,10 +77,36 @@ impl Signature {
         self.outputs.iter().position(|output| &*output.tensor.name == name)
     }
 
+    /// Returns the dimensions of inputs that repeat a symbol.
+    pub fn shared_dims(&self) -> Vec<SharedDim> {
+        let mut firsts: Vec<(&Arc<str>, (usize, usize))> = Vec::new();
+        let mut shared = Vec::new();
+        for (input, spec) in self.inputs.iter().enumerate() {
+            for (axis, dim) in spec.dims.iter().flatten().enumerate() {
+                let Dim::Dynamic(Some(symbol)) = dim else { continue };
+                match firsts.iter().find(|(known, _)| *known == symbol) {
+                    Some((_, first)) => {
+                        shared.push(SharedDim { symbol: Arc::clone(symbol), first: *first, again: (input, axis) });
+                    }
+                    None => firsts.push((symbol, (input, axis))),
+                }
+            }
+        }
+        shared
+    }
+
     /// Returns the inputs' names for a message: `"a", "b"`.
     pub fn input_names(&self) -> String {
         let names: Vec<_> = self.inputs.iter().map(|input| format!("{:?}", input.name)).collect();
         names.join(", ")
+    }
+}
+
+impl OutputSpec {
+    /// Tells whether the graph declares one element a row.
+    pub fn declares_one_a_row(&self) -> bool {
+        let dims = self.tensor.dims.as_deref();
+        self.map_keys.is_none() && matches!(dims, Some([] | [_] | [_, Dim::Fixed(1)]))
     }
 }
 

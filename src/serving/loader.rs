@@ -22,6 +22,7 @@ use crate::{
         onnx_file::OnnxFile,
         repository::FoundModel,
         schema::Schema,
+        task::Task,
     },
     serving::{
         catalog::ModelState,
@@ -123,8 +124,8 @@ impl Loader {
         let Some((session, others)) = sessions.split_first_mut() else {
             return Err(Error::internal("no instance was asked for"));
         };
-        let schema = Schema::new(session.signature().clone(), manifest, &file)?;
         let profile = probe(&mut **session, &file.independence, &manifest.batching);
+        let schema = Schema::of_observed(session.signature().clone(), &profile.observed, manifest, &file)?;
         let plan = Plan::new(&profile, &file, manifest, self.inline_budget);
         if let (LaneKind::Inline, Some(culprit)) = (plan.lane.kind, &file.cost_depends_on) {
             tracing::warn!(
@@ -167,6 +168,14 @@ impl Loader {
     }
 }
 
+/// Writes `regression`, or `raw (output "y" is BYTES [-1])`.
+fn task_with_reason(task: &Task) -> String {
+    match task.why_raw() {
+        None => task.name().to_owned(),
+        Some(reason) => format!("{} ({reason})", task.name()),
+    }
+}
+
 fn log_outcome(name: &ModelName, version: ModelVersion, outcome: &Result<ServedModel>) {
     match outcome {
         Ok(model) => tracing::info!(
@@ -176,7 +185,7 @@ fn log_outcome(name: &ModelName, version: ModelVersion, outcome: &Result<ServedM
             lane = model.plan.lane.kind.name(),
             max_batch_rows = model.plan.lane.limits.max_batch_rows,
             "model {name} version {version} is ready: {}, {} lane because {}; batching: {}",
-            model.schema.task.name(),
+            task_with_reason(&model.schema.task),
             model.plan.lane.kind.name(),
             model.plan.lane_reason,
             model.plan.batching_reason

@@ -15,6 +15,7 @@ use crate::{
     error::Result,
     model::{
         manifest::BatchingSettings,
+        observed::{ObservedRun, ObservedTensor},
         onnx_file::independence::Independence,
         signature::{Dim, Signature, TensorSpec},
     },
@@ -39,6 +40,8 @@ const REPEATS: usize = 3;
 pub struct Profile {
     /// The largest difference seen between rows together and alone, or why rows are not batched.
     pub batching: std::result::Result<f64, String>,
+    /// What the outputs were for one row and for two; empty where the model ran on nothing that was made up.
+    pub observed: Vec<ObservedRun>,
     /// How long runs of so many rows take, from one row on; empty where the model ran on nothing that was made up.
     pub timings: Vec<Timing>,
 }
@@ -57,12 +60,14 @@ pub struct Timing {
 pub fn probe(session: &mut dyn Session, independence: &Independence, settings: &BatchingSettings) -> Profile {
     let signature = session.signature().clone();
     let Some(size) = size_that_runs(session, &signature) else {
-        return Profile { batching: Err("it does not run on made-up inputs".to_owned()), timings: Vec::new() };
+        let batching = Err("it does not run on made-up inputs".to_owned());
+        return Profile { batching, observed: Vec::new(), timings: Vec::new() };
     };
+    let observed = observe(session, &signature, size);
     let batching =
         can_stack(&signature).and_then(|()| judge(session, &signature, size, independence, settings.independent_rows));
     let max_rows = if batching.is_ok() { settings.max_batch_size } else { 1 };
-    Profile { batching, timings: measure(session, &signature, size, max_rows) }
+    Profile { batching, observed, timings: measure(session, &signature, size, max_rows) }
 }
 
 /// Returns the largest difference between rows together and alone, or why rows are not batched. `declared` is what
@@ -106,6 +111,17 @@ fn size_that_runs(session: &mut dyn Session, signature: &Signature) -> Option<us
     SIZES
         .into_iter()
         .find(|size| single(signature, *size, Manner::Tame, &mut rng).and_then(|row| session.run(&row)).is_ok())
+}
+
+/// Runs one row, and two where axis 0 is open, and looks at the outputs.
+fn observe(session: &mut dyn Session, signature: &Signature, size: usize) -> Vec<ObservedRun> {
+    let open = can_stack(signature).is_ok();
+    let run = |rows: usize| {
+        let outputs = session.run(&made_up_batch(signature, size, rows).ok()?).ok()?;
+        Some(ObservedRun { rows: open.then_some(rows), outputs: outputs.iter().map(ObservedTensor::of).collect() })
+    };
+    let most = if open { 2 } else { 1 };
+    (1..=most).filter_map(run).collect()
 }
 
 /// Checks that every input leaves axis 0 open.

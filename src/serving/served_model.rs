@@ -18,6 +18,7 @@ use crate::{
         name::{ModelName, ModelVersion},
         onnx_file::OnnxFile,
         schema::Schema,
+        task::Task,
     },
     request::{InferRequest, InferResponse, ValidRequest},
     serving::{plan::Plan, probe::Profile},
@@ -67,11 +68,18 @@ impl ServedModel {
         }
     }
 
+    /// Tells whether axis 0 of every input counts rows: where rows are batched, or each has a prediction.
+    pub fn counts_rows(&self) -> bool {
+        let has_rows = self.schema.rows.as_ref().is_some_and(|rows| rows.fixed_rows.is_none());
+        self.plan.lane.batched || has_rows && !matches!(self.schema.task, Task::Raw(_))
+    }
+
     fn admit(&self, request: InferRequest) -> Result<ValidRequest> {
         let request = ValidRequest::new(request, &self.schema.signature)?;
         if self.schema.rows.is_some() {
             request.check_rows(&self.schema.signature)?;
         }
+        request.check_shared_dims(&self.schema.shared_dims, &self.schema.signature)?;
         match self.failure() {
             None => Ok(request),
             Some(reason) => Err(Error::unavailable(format!("model {:?} has failed: {reason}", self.name.as_str()))),

@@ -10,7 +10,6 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use futures_util::future::{Either, ready};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -19,7 +18,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
     model::repository::FoundModel,
-    request::{InferRequest, InferResponse},
+    request::InferRequest,
     serving::{
         catalog::{Catalog, ModelRef, ModelState},
         loader::Loader,
@@ -122,24 +121,20 @@ impl InferenceService {
         Err(Error::new(ErrorKind::Overloaded, message))
     }
 
-    /// Queues a request at once; the future waits for its answer. It is not run if `deadline` passes before its turn.
+    /// Checks that a request has not too many rows, where axis 0 counts rows: where rows are batched, and in protocols of
+    /// rows (`is_of_rows`) where each has a prediction.
     ///
     /// # Errors
-    /// `PayloadTooLarge` where there are too many rows; otherwise those of [`ServedModel::infer`].
-    pub fn infer<'a>(
-        &self,
-        model: &'a ServedModel,
-        request: InferRequest,
-        deadline: Option<Instant>,
-    ) -> impl Future<Output = Result<InferResponse>> + Send + use<'a> {
+    /// `PayloadTooLarge` where it has more than `--max-rows`.
+    pub fn check_rows(&self, model: &ServedModel, request: &InferRequest, is_of_rows: bool) -> Result<()> {
         let max_rows = self.limits.max_rows;
         let rows = request.inputs.first().and_then(|input| input.tensor.shape().first().copied()).unwrap_or(1);
-        if model.schema.rows.is_some() && rows > max_rows {
-            let message =
-                format!("expected at most {max_rows} rows (--max-rows), but got {rows}: send them in several requests");
-            return Either::Right(ready(Err(Error::new(ErrorKind::PayloadTooLarge, message))));
+        if rows <= max_rows || !(model.plan.lane.batched || is_of_rows && model.counts_rows()) {
+            return Ok(());
         }
-        Either::Left(model.infer(request, deadline))
+        let message =
+            format!("expected at most {max_rows} rows (--max-rows), but got {rows}: send them in several requests");
+        Err(Error::new(ErrorKind::PayloadTooLarge, message))
     }
 
     /// The models and their states at this moment. Not to be held across an await.

@@ -141,6 +141,70 @@ pub fn reshaping(columns: i64, width: i64) -> Vec<u8> {
     })
 }
 
+/// Returns `y = op_type(a, b)`. A dimension is a size, a symbol, or without a name (`""`).
+pub fn of_two(op_type: &str, element_type: i32, a: &[&str], b: &[&str], y: &[&str]) -> Vec<u8> {
+    model(Graph {
+        nodes: vec![node(op_type, &["a", "b"], &["y"])],
+        name: "of_two".to_owned(),
+        initializers: Vec::new(),
+        inputs: vec![symbolic("a", element_type, a), symbolic("b", element_type, b)],
+        outputs: vec![symbolic("y", element_type, y)],
+    })
+}
+
+/// Returns an FP32 tensor of zeros whose shape is the input `x`.
+pub fn zeros_of_shape() -> Vec<u8> {
+    model(Graph {
+        nodes: vec![node("ConstantOfShape", &["x"], &["y"])],
+        name: "of_shape".to_owned(),
+        initializers: Vec::new(),
+        inputs: vec![value("x", INT64, &[2])],
+        outputs: vec![value("y", FLOAT, &[-1, -1])],
+    })
+}
+
+/// Returns `y = x` for FP32 `[N, 2]`, which declares `[N, 1]`, as skl2onnx does of forests with two targets.
+pub fn declaring_one_of_two() -> Vec<u8> {
+    let kept = Tensor {
+        dims: vec![2],
+        data_type: INT64,
+        int64_data: vec![1, 1],
+        name: "kept".to_owned(),
+        ..Tensor::default()
+    };
+    let to_bool = integer_attribute("to", BOOL.into());
+    // The runtime does not infer how many columns are kept, and so believes the declaration.
+    let compress = Node { attributes: vec![integer_attribute("axis", 1)], ..node("Compress", &["x", "mask"], &["y"]) };
+    model(Graph {
+        nodes: vec![Node { attributes: vec![to_bool], ..node("Cast", &["kept"], &["mask"]) }, compress],
+        name: "declaring".to_owned(),
+        initializers: vec![kept],
+        inputs: vec![value("x", FLOAT, &[-1, 2])],
+        outputs: vec![value("y", FLOAT, &[-1, 1])],
+    })
+}
+
+/// Returns a classifier whose three labels do not exclude each other: those of the columns over 0.
+pub fn multi_label() -> Vec<u8> {
+    let to_integers = integer_attribute("to", INT64.into());
+    model(Graph {
+        nodes: vec![
+            node("Sigmoid", &["x"], &["probabilities"]),
+            node("Sign", &["x"], &["sign"]),
+            node("Relu", &["sign"], &["positive"]),
+            Node { attributes: vec![to_integers], ..node("Cast", &["positive"], &["label"]) },
+        ],
+        name: "multi_label".to_owned(),
+        initializers: Vec::new(),
+        inputs: vec![value("x", FLOAT, &[-1, 3])],
+        outputs: vec![value("label", INT64, &[-1, 3]), value("probabilities", FLOAT, &[-1, 3])],
+    })
+}
+
+fn integer_attribute(name: &str, integer: i64) -> Attribute {
+    Attribute { name: name.to_owned(), integer, kind: INT_ATTRIBUTE, ..Attribute::default() }
+}
+
 fn over_rows(op_type: &str, output: &str, keeps_rows: bool) -> Node {
     let attributes = vec![
         Attribute { name: "axes".to_owned(), integers: vec![0], kind: INTS_ATTRIBUTE, ..Attribute::default() },
@@ -256,6 +320,18 @@ fn value(name: &str, data_type: i32, dims: &[i64]) -> ValueInfo {
     let shape = TensorShape { dims: dims.iter().map(dim).collect() };
     let tensor = TensorType { data_type, shape: Some(shape) };
     ValueInfo { name: name.to_owned(), r#type: Some(Type { tensor: Some(tensor) }) }
+}
+
+fn symbolic(name: &str, data_type: i32, dims: &[&str]) -> ValueInfo {
+    let dim = |dim: &&str| match dim.parse() {
+        Ok(size) => Dimension { value: Some(size), name: None },
+        Err(_) => Dimension { value: None, name: Some((*dim).to_owned()).filter(|name| !name.is_empty()) },
+    };
+    let shape = TensorShape { dims: dims.iter().map(dim).collect() };
+    ValueInfo {
+        name: name.to_owned(),
+        r#type: Some(Type { tensor: Some(TensorType { data_type, shape: Some(shape) }) }),
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -119,7 +119,10 @@ fn roles(schema: &Schema) -> Value {
             "probabilities": classification.probabilities.and_then(name),
         }),
         Task::Regression(regression) => json!({"value": name(regression.value)}),
-        Task::Raw => json!({}),
+        Task::MultiLabel(multi_label) => {
+            json!({"labels": name(multi_label.indicators), "probabilities": name(multi_label.probabilities)})
+        }
+        Task::Raw(_) => json!({}),
     }
 }
 

@@ -108,16 +108,24 @@ fn task(schema: &Schema) -> String {
         }
         Task::Regression(regression) => {
             let key = regression.prediction_name.as_ref().map(|key| format!("answered as {key:?} too"));
-            [format!("value is {:?}", name(regression.value))].into_iter().chain(key).collect()
+            let value = match regression.targets {
+                1 => format!("value is {:?}", name(regression.value)),
+                targets => format!("{targets} values are {:?}", name(regression.value)),
+            };
+            [value].into_iter().chain(key).collect()
         }
-        Task::Raw => vec!["the outputs are answered as they are".to_owned()],
+        Task::MultiLabel(multi_label) => vec![
+            format!("labels are {:?}", name(multi_label.indicators)),
+            format!("probabilities are {:?}", name(multi_label.probabilities)),
+        ],
+        Task::Raw(reason) => vec![format!("the outputs are answered as they are: {reason}")],
     };
     format!("{}: {} ({})", schema.task.name(), meaning.join(", "), schema.sources.task)
 }
 
 fn add_classes(page: &mut Page, schema: &Schema) {
     match (&schema.task, &schema.classes) {
-        (Task::Classification(_), None) => {
+        (Task::Classification(_) | Task::MultiLabel(_), None) => {
             page.entry("classes", "unknown: [classes] names in model.toml would name them");
         }
         (_, None) => {}

@@ -26,7 +26,8 @@ pub fn encode(schema: &Schema, response: &InferResponse, form: Form) -> Result<V
         .outputs
         .iter()
         .zip(&response.outputs)
-        .map(|(output, tensor)| Output::new(output, tensor, form))
+        .enumerate()
+        .map(|(index, (output, tensor))| Output::new(output, tensor, schema.observed.counts_rows(index), form))
         .collect();
     let mut buffer = b"{\"predictions\":".to_vec();
     match form {
@@ -39,7 +40,13 @@ pub fn encode(schema: &Schema, response: &InferResponse, form: Form) -> Result<V
             }
             buffer.push(b'}');
         }
-        Form::Records => write_records(&outputs, &mut buffer)?,
+        Form::Records => {
+            if let Some(index) = (0..outputs.len()).find(|index| !schema.observed.has_rows(*index)) {
+                let name = &outputs[index].spec.tensor.name;
+                return Err(Error::invalid(format!("output {name:?} has no axis of rows: ask with \"inputs\"")));
+            }
+            write_records(&outputs, &mut buffer)?;
+        }
     }
     buffer.push(b'}');
     Ok(buffer)
@@ -83,11 +90,16 @@ struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    fn new(spec: &'a OutputSpec, tensor: &'a Tensor, form: Form) -> Self {
+    fn new(spec: &'a OutputSpec, tensor: &'a Tensor, counts_rows: bool, form: Form) -> Self {
         let (rows, row_dims) = match tensor.shape().split_first() {
             Some((rows, dims)) => (*rows, dims),
             // A scalar is the value of the only row.
             None => (1, &[][..]),
+        };
+        // A table has rows wherever an output has one element for each.
+        let (rows, row_dims) = match form {
+            Form::Records if !counts_rows => (tensor.len(), &[][..]),
+            Form::Records | Form::Tensors => (rows, row_dims),
         };
         // A column of a table has scalars.
         let row_dims = match (form, row_dims) {

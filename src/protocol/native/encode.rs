@@ -12,7 +12,7 @@ use crate::{
         schema::Schema,
         task::Task,
     },
-    protocol::native::{decode::Form, encode_rows::RowEncoder},
+    protocol::native::{decode::Form, encode_outputs::key, encode_rows::RowEncoder},
     request::InferResponse,
 };
 
@@ -48,14 +48,18 @@ impl Encoder {
             Task::Classification(classification) => {
                 Some(RowEncoder::classification(classification.clone(), schema.classes.as_ref()))
             }
+            Task::MultiLabel(multi_label) => {
+                Some(RowEncoder::multi_label(multi_label.clone(), schema.classes.as_ref()))
+            }
             Task::Regression(regression) => Some(RowEncoder::regression(regression)),
-            Task::Raw => None,
+            Task::Raw(_) => None,
         };
         let output_keys = schema.signature.outputs.iter().map(|output| key(&output.tensor.name)).collect();
         let as_they_are = match &schema.task {
             Task::Classification(classification) => classification.others.clone(),
+            Task::MultiLabel(multi_label) => multi_label.others.clone(),
             Task::Regression(_) => Vec::new(),
-            Task::Raw => (0..schema.signature.outputs.len()).collect(),
+            Task::Raw(_) => (0..schema.signature.outputs.len()).collect(),
         };
         Self { schema, head, rows, output_keys, as_they_are }
     }
@@ -102,12 +106,4 @@ impl Encoder {
         buffer.push(b'}');
         Ok(())
     }
-}
-
-/// Writes `"name":`.
-pub(super) fn key(name: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(name.len() + 3);
-    write_string(&mut key, name);
-    key.push(b':');
-    key
 }

@@ -9,10 +9,7 @@ use crate::{
         signature::Signature,
         task::{Classes, Classification},
     },
-    protocol::native::{
-        encode::key,
-        encode_rows::{check_count, output_tensor},
-    },
+    protocol::native::encode_outputs::{check_count, key, output_tensor},
     request::InferResponse,
 };
 
@@ -140,7 +137,7 @@ impl<'a> ClassOutputs<'a> {
     }
 }
 
-fn write_probabilities(
+pub(super) fn write_probabilities(
     buffer: &mut Vec<u8>,
     probabilities: Elements<'_>,
     columns: Range<usize>,

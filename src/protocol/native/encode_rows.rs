@@ -1,19 +1,19 @@
-//! Predictions, row by row: a class with its probabilities, or a value.
+//! Predictions, row by row: a class with its probabilities, labels with theirs, a value or several.
 
 use crate::{
     error::{Error, Result},
     json::write::Elements,
     model::{
         signature::Signature,
-        task::{Classes, Classification, Regression},
+        task::{Classes, Classification, MultiLabel, Regression},
     },
     protocol::native::{
         decode::Form,
-        encode::key,
         encode_classes::{ClassName, ClassOutputs},
+        encode_labels::{LabelOutputs, label_names},
+        encode_outputs::{check_count, key, output_tensor, write_list},
     },
     request::InferResponse,
-    tensor::tensor::Tensor,
 };
 
 /// Room for one number with its comma.
@@ -32,7 +32,8 @@ pub(super) struct RowEncoder {
 #[derive(Debug)]
 enum RowOutputs {
     Classes { classification: Classification, classes: Option<Classes>, names: Vec<ClassName> },
-    Value { output: usize, second_key: Option<Vec<u8>> },
+    Labels { task: MultiLabel, names: Vec<ClassName> },
+    Value { output: usize, targets: usize, second_key: Option<Vec<u8>> },
 }
 
 impl RowEncoder {
@@ -45,10 +46,17 @@ impl RowEncoder {
         Self { outputs: RowOutputs::Classes { classification, classes: classes.cloned(), names }, usual_bytes }
     }
 
+    pub(super) fn multi_label(task: MultiLabel, classes: Option<&Classes>) -> Self {
+        let names: Vec<_> = label_names(&task, classes).iter().map(|name| ClassName::new(name)).collect();
+        let keys: usize = names.iter().map(|name| 2 * name.key.len() + NUMBER_BYTES).sum();
+        Self { outputs: RowOutputs::Labels { task, names }, usual_bytes: PREDICTION_BYTES + keys }
+    }
+
     pub(super) fn regression(regression: &Regression) -> Self {
         let second_key = regression.prediction_name.as_deref().filter(|name| *name != "prediction").map(key);
-        let usual_bytes = PREDICTION_BYTES + second_key.as_ref().map_or(0, |key| key.len() + NUMBER_BYTES);
-        Self { outputs: RowOutputs::Value { output: regression.value, second_key }, usual_bytes }
+        let targets = regression.targets;
+        let usual_bytes = PREDICTION_BYTES + second_key.as_ref().map_or(0, |key| key.len() + targets * NUMBER_BYTES);
+        Self { outputs: RowOutputs::Value { output: regression.value, targets, second_key }, usual_bytes }
     }
 
     /// Returns the room that a row usually needs.
@@ -65,21 +73,29 @@ impl RowEncoder {
         form: Form,
     ) -> Result<()> {
         match &self.outputs {
-            RowOutputs::Value { output, second_key } => {
+            RowOutputs::Value { output, targets, second_key } => {
                 let tensor = output_tensor(response, *output)?;
                 let rows = tensor.shape().first().copied().unwrap_or(1);
-                check_count(signature, *output, rows, tensor.len())?;
+                check_count(signature, *output, rows * targets, tensor.len())?;
                 let values = Elements::of(tensor);
+                let write = |buffer: &mut Vec<u8>, row: usize| match *targets {
+                    1 => values.write(row, buffer),
+                    targets => write_list(buffer, values, row * targets..(row + 1) * targets),
+                };
                 self.encode_form(buffer, form, rows, |buffer, row| {
                     buffer.extend_from_slice(b"\"prediction\":");
-                    values.write(row, buffer)?;
+                    write(buffer, row)?;
                     if let Some(key) = second_key {
                         buffer.push(b',');
                         buffer.extend_from_slice(key);
-                        values.write(row, buffer)?;
+                        write(buffer, row)?;
                     }
                     Ok(())
                 })
+            }
+            RowOutputs::Labels { task, names } => {
+                let outputs = LabelOutputs::new(signature, response, task)?;
+                self.encode_form(buffer, form, outputs.rows, |buffer, row| outputs.encode_row(buffer, row, names))
             }
             RowOutputs::Classes { classification, classes, names } => {
                 let outputs = ClassOutputs::new(signature, response, classification)?;
@@ -125,24 +141,4 @@ impl RowEncoder {
             }
         }
     }
-}
-
-/// Returns an output of a run.
-pub(in crate::protocol) fn output_tensor(response: &InferResponse, output: usize) -> Result<&Tensor> {
-    let missing = || Error::internal(format!("expected output {output}, but the run gave {}", response.outputs.len()));
-    response.outputs.get(output).ok_or_else(missing)
-}
-
-/// Checks that an output has as many values as the others say.
-pub(in crate::protocol) fn check_count(
-    signature: &Signature,
-    output: usize,
-    expected: usize,
-    got: usize,
-) -> Result<()> {
-    if expected == got {
-        return Ok(());
-    }
-    let name = &signature.outputs[output].tensor.name;
-    Err(Error::internal(format!("output {name:?}: expected {expected} values, but got {got}")))
 }

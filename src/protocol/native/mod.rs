@@ -9,6 +9,8 @@ mod decode_tests;
 mod decode_value_tests;
 pub mod encode;
 pub(in crate::protocol) mod encode_classes;
-pub(in crate::protocol) mod encode_rows;
+pub(in crate::protocol) mod encode_labels;
+pub(in crate::protocol) mod encode_outputs;
+mod encode_rows;
 #[cfg(test)]
 mod encode_tests;

@@ -25,11 +25,11 @@ pub struct ModelConfig {
     pub backend: &'static str,
     /// Which versions are served.
     pub version_policy: VersionPolicy,
-    /// The most rows run at once; 0 where axis 0 does not count rows. A request of more rows is split, not refused.
+    /// The most rows run at once; 0 where rows are not batched. A request of more rows is split, not refused.
     pub max_batch_size: usize,
-    /// What the model takes; without axis 0 where that counts rows.
+    /// What the model takes; without axis 0 where rows are batched.
     pub input: Vec<ModelInput>,
-    /// What it gives; without axis 0 where that counts rows.
+    /// What it gives; without axis 0 where rows are batched.
     pub output: Vec<ModelOutput>,
     /// How it is instantiated.
     pub instance_group: [InstanceGroup; 1],
@@ -134,7 +134,7 @@ pub fn model(served_model: &ServedModel) -> ModelConfig {
         data_type: type_name(spec.data_type),
         dims: dims(spec.protocol_dims()),
     };
-    let outputs = metadata::outputs(schema, max_batch_size > 0);
+    let outputs = metadata::outputs(schema, served_model.counts_rows());
     let output = outputs.into_iter().zip(&schema.signature.outputs).map(|(output, spec)| ModelOutput {
         name: output.name,
         data_type: type_name(spec.tensor.data_type),

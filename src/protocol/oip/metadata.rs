@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     error::Result,
     model::{schema::Schema, signature::TensorSpec},
-    protocol::oip::models::{max_batch_size, ready_versions},
+    protocol::oip::models::ready_versions,
     serving::{served_model::ServedModel, service::InferenceService},
 };
 
@@ -79,16 +79,16 @@ pub fn model(service: &InferenceService, served_model: &ServedModel, one_version
         versions,
         platform: PLATFORM,
         inputs: schema.signature.inputs.iter().map(TensorMetadata::new).collect(),
-        outputs: outputs(schema, max_batch_size(served_model) > 0),
+        outputs: outputs(schema, served_model.counts_rows()),
         properties: properties(schema),
     })
 }
 
 /// Returns what a model gives. Where axis 0 counts rows, it does so in outputs too, whatever their exporter declared.
-pub(super) fn outputs(schema: &Schema, batched: bool) -> Vec<TensorMetadata> {
+pub(super) fn outputs(schema: &Schema, counts_rows: bool) -> Vec<TensorMetadata> {
     let mut outputs: Vec<_> =
         schema.signature.outputs.iter().map(|output| TensorMetadata::new(&output.tensor)).collect();
-    if batched {
+    if counts_rows {
         outputs.iter_mut().filter_map(|output| output.shape.first_mut()).for_each(|rows| *rows = -1);
     }
     outputs

@@ -50,15 +50,10 @@ pub fn target(served_model: &ServedModel) -> Target<'_> {
     Target { name: served_model.name.as_str(), signature: &served_model.schema.signature }
 }
 
-/// Returns how many rows are run at once where axis 0 of every input counts rows, or 0 where it means something else.
-///
-/// Clients read it as `max_batch_size`. A request of more rows is split, not refused.
+/// Returns the `max_batch_size` of the model's configuration: 0 where onnxd does not batch rows. A request of more rows is
+/// split, not refused.
 pub fn max_batch_size(served_model: &ServedModel) -> usize {
-    let rows = served_model.schema.rows.as_ref().is_some_and(|rows| rows.fixed_rows.is_none());
-    match served_model.plan.lane.batched || rows {
-        true => served_model.manifest.batching.max_batch_size,
-        false => 0,
-    }
+    if served_model.plan.lane.batched { served_model.manifest.batching.max_batch_size } else { 0 }
 }
 
 fn unknown(service: &InferenceService, name: &str, version: Option<&str>) -> Error {

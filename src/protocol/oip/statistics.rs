@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     error::Result,
     metrics::{statistics::Total, total},
-    protocol::oip::models::{max_batch_size, ready_versions},
+    protocol::oip::models::ready_versions,
     serving::{catalog::Catalog, served_model::ServedModel, service::InferenceService},
 };
 
@@ -110,7 +110,7 @@ fn of(served_model: &ServedModel) -> ModelStatistics {
         name: served_model.name.to_string(),
         version: served_model.version.to_string(),
         last_inference: metrics.statistics.last_request_milliseconds(),
-        inference_count: if max_batch_size(served_model) > 0 { metrics.predictions.get() } else { success.count },
+        inference_count: if served_model.counts_rows() { metrics.predictions.get() } else { success.count },
         execution_count: total(&metrics.compute).count,
         inference_stats: InferenceStatistics {
             success,

@@ -26,8 +26,10 @@ use crate::{
 /// `InvalidArgument` naming the row and the feature, what was expected and what came.
 pub fn decode(schema: &Schema, message: &PredictRequest) -> Result<InferRequest> {
     let rows = match (&schema.rows, &schema.task) {
-        (Some(rows), Task::Classification(_) | Task::Regression(_)) => rows,
-        (Some(_), Task::Raw) => return Err(not_for_this("the model is neither a classifier nor a regression")),
+        (Some(_), Task::Raw(reason)) => {
+            return Err(not_for_this(&format!("the model is neither a classifier nor a regression: {reason}")));
+        }
+        (Some(rows), _) => rows,
         (None, _) => return Err(not_for_this("the model's inputs are not rows of features")),
     };
     let table = Table::new(schema, rows, message)?;

@@ -1,4 +1,4 @@
-//! Outputs to predictions, one a row: a class with its probabilities, or a value.
+//! Outputs to predictions, one a row: a class with its probabilities, labels with theirs, a value or several.
 
 use std::{collections::HashMap, str};
 
@@ -7,12 +7,13 @@ use crate::{
     json::write::Elements,
     model::{
         schema::Schema,
-        task::{Classification, Regression, Task},
+        task::{Classification, MultiLabel, Regression, Task},
     },
     protocol::{
         native::{
             encode_classes::ClassOutputs,
-            encode_rows::{check_count, output_tensor},
+            encode_labels::{LabelOutputs, label_names},
+            encode_outputs::{check_count, output_tensor},
         },
         proto::onnxd_v1::{PredictResponse, Prediction, Value, value::Kind},
     },
@@ -27,8 +28,9 @@ use crate::{
 pub(crate) fn encode(model: &ServedModel, response: &InferResponse) -> Result<PredictResponse> {
     let predictions = match &model.schema.task {
         Task::Classification(classification) => classes(&model.schema, classification, response)?,
+        Task::MultiLabel(multi_label) => labels(&model.schema, multi_label, response)?,
         Task::Regression(regression) => values(&model.schema, regression, response)?,
-        Task::Raw => return Err(Error::internal("predictions of a model that makes none")),
+        Task::Raw(_) => return Err(Error::internal("predictions of a model that makes none")),
     };
     Ok(PredictResponse { model: model.name.to_string(), model_version: model.version.to_string(), predictions })
 }
@@ -36,10 +38,31 @@ pub(crate) fn encode(model: &ServedModel, response: &InferResponse) -> Result<Pr
 fn values(schema: &Schema, regression: &Regression, response: &InferResponse) -> Result<Vec<Prediction>> {
     let tensor = output_tensor(response, regression.value)?;
     let rows = tensor.shape().first().copied().unwrap_or(1);
-    check_count(&schema.signature, regression.value, rows, tensor.len())?;
+    let targets = regression.targets;
+    check_count(&schema.signature, regression.value, rows * targets, tensor.len())?;
     let elements = Elements::of(tensor);
-    let prediction = |row| Ok(Prediction { prediction: Some(value(elements, row)?), ..Default::default() });
+    let prediction = |row: usize| match targets {
+        1 => Ok(Prediction { prediction: Some(value(elements, row)?), ..Default::default() }),
+        _ => {
+            let values = (row * targets..(row + 1) * targets).map(|column| value(elements, column));
+            Ok(Prediction { values: values.collect::<Result<_>>()?, ..Default::default() })
+        }
+    };
     (0..rows).map(prediction).collect()
+}
+
+fn labels(schema: &Schema, task: &MultiLabel, response: &InferResponse) -> Result<Vec<Prediction>> {
+    let outputs = LabelOutputs::new(&schema.signature, response, task)?;
+    let names = label_names(task, schema.classes.as_ref());
+    let prediction = |row| {
+        let probabilities = outputs.columns(row).map(|column| outputs.probabilities.double(column).unwrap_or(f64::NAN));
+        Prediction {
+            labels: outputs.labels(row).map(|label| names[label].clone()).collect(),
+            probabilities: names.iter().cloned().zip(probabilities).collect(),
+            ..Default::default()
+        }
+    };
+    Ok((0..outputs.rows).map(prediction).collect())
 }
 
 fn classes(schema: &Schema, classification: &Classification, response: &InferResponse) -> Result<Vec<Prediction>> {
@@ -67,7 +90,7 @@ fn classes(schema: &Schema, classification: &Classification, response: &InferRes
             None => HashMap::new(),
         };
         let class_index = index.and_then(|index| u32::try_from(index).ok());
-        Ok(Prediction { prediction, class_name, class_index, probabilities })
+        Ok(Prediction { prediction, class_name, class_index, probabilities, ..Default::default() })
     };
     (0..outputs.rows).map(prediction).collect()
 }

@@ -59,8 +59,8 @@ pub fn encode(schema: &Schema, response: &InferResponse, form: Form) -> Result<V
 pub fn check_verb(verb: Verb, task: &Task) -> Result<()> {
     let method = match task {
         Task::Classification(_) => Verb::Classify.method(),
-        Task::Regression(_) => Verb::Regress.method(),
-        Task::Raw => Verb::Predict.method(),
+        Task::Regression(regression) if regression.targets == 1 => Verb::Regress.method(),
+        Task::Regression(_) | Task::MultiLabel(_) | Task::Raw(_) => Verb::Predict.method(),
     };
     let expected = verb.method();
     if verb == Verb::Predict || method == expected {
@@ -127,8 +127,11 @@ fn write_rows(schema: &Schema, response: &InferResponse, buffer: &mut Vec<u8>) -
 /// Returns the number of rows, which all outputs must have in common.
 fn check_rows(schema: &Schema, response: &InferResponse) -> Result<usize> {
     let mut rows = None;
-    for (output, tensor) in outputs(schema, response) {
+    for (index, (output, tensor)) in outputs(schema, response).enumerate() {
         let name = &output.tensor.name;
+        if !schema.observed.counts_rows(index) {
+            return Err(Error::invalid(format!("Tensor name: {name} has no axis of rows: ask with 'inputs'")));
+        }
         let Some(size) = tensor.shape().first() else {
             return Err(Error::invalid(format!(
                 "Tensor name: {name} has no shape information: it has no rows, so ask with 'inputs'"

@@ -44,6 +44,8 @@ impl Protocol for Rows {
     type Form = ();
     type Answer = PredictResponse;
 
+    const IS_OF_ROWS: bool = true;
+
     fn decoded_bytes(&self, message: &PredictRequest) -> usize {
         message.encoded_len()
     }

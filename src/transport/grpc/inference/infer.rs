@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     protocol::{
         oip::{
-            models::{find, max_batch_size, target},
+            models::{find, target},
             raw,
         },
         oip_grpc::decode::{Form, decode},
@@ -57,6 +57,8 @@ impl Protocol for OpenInference {
     type Form = Form;
     type Answer = ModelInferResponse;
 
+    const IS_OF_ROWS: bool = false;
+
     fn decoded_bytes(&self, request: &ModelInferRequest) -> usize {
         let raw: usize = request.raw_input_contents.iter().map(bytes::Bytes::len).sum();
         let has_strings = request.inputs.iter().any(|input| input.datatype == DataType::Bytes.name());
@@ -80,7 +82,7 @@ impl Protocol for OpenInference {
     }
 
     fn encode(&self, model: &ServedModel, response: InferResponse, mut form: Form) -> Result<ModelInferResponse> {
-        let answered = form.outputs.answer(&model.schema, max_batch_size(model) > 0, response)?;
+        let answered = form.outputs.answer(&model.schema, model.counts_rows(), response)?;
         let mut response = ModelInferResponse {
             model_name: model.name.to_string(),
             model_version: model.version.to_string(),

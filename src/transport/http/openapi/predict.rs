@@ -101,8 +101,12 @@ impl Described<'_> {
         let mut paragraphs: Vec<String> = schema.description.iter().cloned().collect();
         paragraphs.push(match &schema.task {
             Task::Classification(_) => "A classification: the answer is a class.".to_owned(),
+            Task::MultiLabel(_) => "A multi-label classification: the answer is the labels that hold.".to_owned(),
+            Task::Regression(regression) if regression.targets > 1 => {
+                format!("A regression of {} targets: the answer is a list of numbers.", regression.targets)
+            }
             Task::Regression(_) => "A regression: the answer is a number.".to_owned(),
-            Task::Raw => "The answer is the model's output tensors.".to_owned(),
+            Task::Raw(reason) => format!("The answer is the model's output tensors: {reason}."),
         });
         let features = schema.rows.as_ref().and_then(|rows| rows.features.as_ref()).map(Features::names);
         paragraphs.extend(features.map(|names| format!("Features: {}.", listed(names))));

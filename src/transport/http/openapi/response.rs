@@ -13,10 +13,10 @@ use crate::{
     model::{
         name::{ModelName, ModelVersion},
         schema::Schema as ModelSchema,
-        task::{Classes, Classification, Regression, Task},
+        task::{Classes, Classification, MultiLabel, Regression, Task},
     },
     tensor::data_type::DataType,
-    transport::http::openapi::element::{answered, nullable, tensor},
+    transport::http::openapi::element::{answered, array, nullable, tensor},
 };
 
 /// Of more classes than this, a description names none, and the probabilities' keys are not declared one by one.
@@ -26,15 +26,17 @@ const MAX_DECLARED_CLASSES: usize = 256;
 pub(super) fn prediction(schema: &ModelSchema) -> Option<Schema> {
     match &schema.task {
         Task::Classification(task) => Some(classification(ObjectBuilder::new(), schema, task).into()),
+        Task::MultiLabel(task) => Some(multi_label(ObjectBuilder::new(), schema, task).into()),
         Task::Regression(task) => Some(regression(ObjectBuilder::new(), schema, task).into()),
-        Task::Raw => None,
+        Task::Raw(_) => None,
     }
 }
 
 /// Returns the schema of the answer. `prediction` refers to the schema of one prediction, which [`prediction`] gives.
 pub(super) fn body(schema: &ModelSchema, name: &ModelName, version: ModelVersion, prediction: &Ref) -> Schema {
     let one = match &schema.task {
-        Task::Raw => return outputs(schema, name, version).into(),
+        Task::Raw(_) => return outputs(schema, name, version).into(),
+        Task::MultiLabel(task) => multi_label(head(name, version), schema, task),
         Task::Classification(task) => classification(head(name, version), schema, task),
         Task::Regression(task) => regression(head(name, version), schema, task),
     };
@@ -117,8 +119,26 @@ fn probabilities(classes: Option<&Classes>, data_type: DataType) -> Schema {
     }
 }
 
+fn multi_label(object: ObjectBuilder, schema: &ModelSchema, task: &MultiLabel) -> ObjectBuilder {
+    let data_type = |output: usize| schema.signature.outputs[output].tensor.data_type;
+    let classes = schema.classes.as_ref();
+    let label = ObjectBuilder::new().schema_type(Type::String).description(Some(describe_class_name(classes)));
+    let labels = ArrayBuilder::new().items(label).description(Some("The names of the labels that hold."));
+    object
+        .property("prediction", array(answered(data_type(task.indicators)), Some(task.width)))
+        .required("prediction")
+        .property("labels", labels)
+        .required("labels")
+        .property("probabilities", probabilities(classes, data_type(task.probabilities)))
+        .required("probabilities")
+}
+
 fn regression(object: ObjectBuilder, schema: &ModelSchema, task: &Regression) -> ObjectBuilder {
-    let value = answered(schema.signature.outputs[task.value].tensor.data_type);
+    let number = answered(schema.signature.outputs[task.value].tensor.data_type);
+    let value: Schema = match task.targets {
+        1 => number.into(),
+        targets => array(number, Some(targets)).into(),
+    };
     let object = object.property("prediction", value.clone()).required("prediction");
     match task.prediction_name.as_deref().filter(|name| *name != "prediction") {
         Some(name) => object.property(name, value).required(name),
@@ -129,7 +149,9 @@ fn regression(object: ObjectBuilder, schema: &ModelSchema, task: &Regression) ->
 /// Adds the outputs that a classifier gives beside label and probabilities.
 fn with_others(object: ObjectBuilder, schema: &ModelSchema) -> ObjectBuilder {
     match &schema.task {
-        Task::Classification(Classification { others, .. }) if !others.is_empty() => {
+        Task::Classification(Classification { others, .. }) | Task::MultiLabel(MultiLabel { others, .. })
+            if !others.is_empty() =>
+        {
             with_tensors(object, schema, others)
         }
         _ => object,

@@ -45,10 +45,10 @@ pub(super) fn tag() -> Tag {
 /// Adds what can be asked of the model version at this path: `/v1/models/iris`.
 pub(super) fn add_model(mut paths: PathsBuilder, served_model: &ServedModel, path: &str, suffix: &str) -> PathsBuilder {
     let schema = &served_model.schema;
-    let verb = match schema.task {
+    let verb = match &schema.task {
         Task::Classification(_) => Some(Verb::Classify),
-        Task::Regression(_) => Some(Verb::Regress),
-        Task::Raw => None,
+        Task::Regression(regression) if regression.targets == 1 => Some(Verb::Regress),
+        Task::Regression(_) | Task::MultiLabel(_) | Task::Raw(_) => None,
     };
     for verb in [Some(Verb::Predict), verb].into_iter().flatten() {
         let word = word(verb);

@@ -42,6 +42,8 @@ impl Protocol for Mlflow {
     type Form = Form;
     type Answer = Vec<u8>;
 
+    const IS_OF_ROWS: bool = true;
+
     fn decoded_bytes(&self, body: &Bytes) -> usize {
         body.len()
     }

@@ -63,6 +63,8 @@ pub struct SchemaDetails {
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     task: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task_reason: Option<String>,
     inputs: Vec<TensorDetails>,
     outputs: Vec<TensorDetails>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,13 +174,14 @@ impl SchemaDetails {
         Self {
             description: schema.description.clone(),
             task: schema.task.name(),
+            task_reason: schema.task.why_raw().map(ToOwned::to_owned),
             inputs: schema.signature.inputs.iter().map(TensorDetails::new).collect(),
             outputs: schema.signature.outputs.iter().map(|output| TensorDetails::new(&output.tensor)).collect(),
             features: features.map(|features| features.names().iter().map(ToString::to_string).collect()),
             classes: schema.classes.as_ref().map(names),
             prediction_name: match &schema.task {
                 Task::Regression(regression) => regression.prediction_name.as_ref().map(ToString::to_string),
-                Task::Classification(_) | Task::Raw => None,
+                Task::Classification(_) | Task::MultiLabel(_) | Task::Raw(_) => None,
             },
         }
     }

@@ -76,6 +76,8 @@ impl Protocol for Native {
     type Form = Form;
     type Answer = Vec<u8>;
 
+    const IS_OF_ROWS: bool = true;
+
     fn decoded_bytes(&self, body: &Bytes) -> usize {
         body.len()
     }

@@ -15,7 +15,7 @@ use crate::{
     error::Result,
     protocol::{
         oip::{
-            models::{find, max_batch_size, target},
+            models::{find, target},
             outputs::{OutputRequest, Outputs},
             raw,
         },
@@ -110,6 +110,8 @@ impl Protocol for OpenInference {
     type Form = Form;
     type Answer = Answer;
 
+    const IS_OF_ROWS: bool = false;
+
     fn decoded_bytes(&self, body: &Bytes) -> usize {
         binary::walked_bytes(self.header.as_ref(), body, self.takes_strings)
     }
@@ -119,7 +121,7 @@ impl Protocol for OpenInference {
         match binary::split(self.header.as_ref(), body)? {
             Parts::Json { json, binary } => decode(target, &json, binary, self.header.is_some()),
             Parts::Raw(body) => {
-                let request = binary::read_raw(target, max_batch_size(model) > 0, body)?;
+                let request = binary::read_raw(target, model.counts_rows(), body)?;
                 Ok((request, Form { id: None, outputs: Outputs::none(target).or_all(true), timeout: None }))
             }
         }
@@ -139,7 +141,7 @@ impl Protocol for OpenInference {
     }
 
     fn encode(&self, model: &ServedModel, response: InferResponse, form: Form) -> Result<Answer> {
-        let outputs = form.outputs.answer(&model.schema, max_batch_size(model) > 0, response)?;
+        let outputs = form.outputs.answer(&model.schema, model.counts_rows(), response)?;
         encode(&model.name, model.version, &form, &outputs)
     }
 }
