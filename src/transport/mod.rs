@@ -1,4 +1,5 @@
 //! Transports: sockets in, bytes out. The only place, with `edge` and the server, that names axum, tonic and status codes.
 
+pub mod decompression;
 pub mod grpc;
 pub mod http;
