@@ -41,6 +41,8 @@ pub struct Loader {
     pub metrics: Arc<Metrics>,
     /// The longest that a batch may hold the event loop.
     pub inline_budget: Duration,
+    /// The most rows of a request.
+    pub max_rows: usize,
 }
 
 impl Loader {
@@ -50,7 +52,7 @@ impl Loader {
     /// Those of [`Metrics::new`].
     pub fn new(engine: Arc<dyn Engine>) -> Result<Self> {
         let metrics = Arc::new(Metrics::new(engine.version())?);
-        Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET })
+        Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET, max_rows: usize::MAX })
     }
 
     /// Loads every version of every model found, and settles each in the registry. Blocks; stops early once `stop` says so.
@@ -112,7 +114,10 @@ impl Loader {
         let Some((session, others)) = sessions.split_first_mut() else {
             return Err(Error::internal("no instance was asked for"));
         };
-        let schema = Schema::new(session.signature().clone(), manifest, &file)?;
+        let mut schema = Schema::new(session.signature().clone(), manifest, &file)?;
+        if let Some(rows) = &mut schema.rows {
+            rows.max_rows = self.max_rows;
+        }
         let profile = probe(&mut **session, manifest.batching.max_batch_size);
         let plan = Plan::new(&profile, manifest, self.inline_budget);
         let rows = profile.timings.last().map_or(1, |timing| timing.rows).min(plan.lane.limits.max_batch_rows);

@@ -116,9 +116,7 @@ impl InferenceService {
         let max_rows = self.limits.max_rows;
         let rows = request.inputs.first().and_then(|input| input.tensor.shape().first().copied()).unwrap_or(1);
         if model.schema.rows.is_some() && rows > max_rows {
-            let message =
-                format!("expected at most {max_rows} rows (--max-rows), but got {rows}: send them in several requests");
-            return Either::Right(ready(Err(Error::new(ErrorKind::PayloadTooLarge, message))));
+            return Either::Right(ready(Err(Error::too_many_rows(max_rows, rows))));
         }
         Either::Left(model.infer(request, deadline))
     }

@@ -69,6 +69,7 @@ mod readme;
 mod repository;
 mod shutdown;
 mod shutdown_process;
+mod row_limit;
 mod tfs;
 mod tfs_refusals;
 mod tfs_status;
