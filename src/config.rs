@@ -273,8 +273,8 @@ pub struct LimitSettings {
     #[arg(long, value_name = "DURATION", env = "ONNXD_INLINE_BUDGET", default_value = "500us")]
     #[arg(value_parser = short_duration)]
     pub inline_budget: Duration,
-    /// Most connections at a time; further ones wait unaccepted. Each costs a file descriptor and
-    /// its buffers, so the system's limit on open files must be higher
+    /// Most connections at a time; above that, the longest idle ones are closed. Each costs a file
+    /// descriptor and its buffers, so the system's limit on open files must be higher
     #[arg(long, value_name = "COUNT", env = "ONNXD_MAX_CONNECTIONS", default_value = "10000")]
     #[arg(value_parser = connection_count)]
     pub max_connections: usize,

@@ -8,9 +8,9 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{body::Body, http::header};
@@ -50,11 +50,11 @@ pub(super) struct Http2 {
 impl Http2 {
     /// Serves one connection until it ends. Once `close_idle` changes, or nothing has been asked for long, it takes no new
     /// requests (GOAWAY) and ends after those in flight.
-    pub(super) async fn serve(self, stream: TcpStream, mut close_idle: watch::Receiver<()>) {
+    pub(super) async fn serve(self, stream: TcpStream, activity: Arc<Activity>, mut close_idle: watch::Receiver<()>) {
         // A small answer must not wait for the acknowledgement of the one before it.
         let _unsupported = stream.set_nodelay(true);
         let keep_alive = self.keep_alive;
-        let streams = Streams::new(keep_alive);
+        let streams = Streams::new(keep_alive, Arc::clone(&activity));
         let closing = close_idle.clone();
         let answer = service_fn(move |request: Request<Incoming>| self.clone().answer(request, closing.clone()));
         let mut http = http2::Builder::new(streams.clone());
@@ -62,25 +62,26 @@ impl Http2 {
             .keep_alive_interval(keep_alive)
             .keep_alive_timeout(PING_TIMEOUT)
             .max_concurrent_streams(MAX_STREAMS);
-        let io = TokioIo::new(StallGuard::new(stream, keep_alive, Arc::new(Activity::new())));
+        let io = TokioIo::new(StallGuard::new(stream, keep_alive, Arc::clone(&activity)));
         let mut connection = pin!(http.serve_connection(io, answer));
         // An error here is the client's: it left, or sent what is not HTTP/2.
         let must_end = async {
             tokio::select! {
                 // A sender that is gone means the same: the server has ended.
-                _told = close_idle.changed() => {}
-                () = streams.unused(keep_alive) => {}
+                _told = close_idle.changed() => keep_alive,
+                () = streams.unused(keep_alive) => keep_alive,
+                () = streams.evicted() => LAST_WORDS,
             }
         };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = must_end => {
+            patience = must_end => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = connection => ended,
                     () = streams.never_used(LAST_WORDS) => return,
                     // What is left is the end of answers that are not taken.
-                    () = streams.unused(keep_alive) => return,
+                    () = streams.unused(patience) => return,
                 }
             }
         };
@@ -114,6 +115,9 @@ struct Streams {
     // Held while a task is added or counted.
     tasks: Arc<Mutex<JoinSet<()>>>,
     started: Arc<AtomicU64>,
+    /// How many have not ended, which the connection's activity is told.
+    open: Arc<AtomicUsize>,
+    activity: Arc<Activity>,
     /// How long an answer may wait for its client to take more of it.
     patience: Duration,
 }
@@ -123,13 +127,22 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
         self.started.fetch_add(1, Ordering::Relaxed);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(ending_when_stalled(stream, self.patience));
+        self.open.fetch_add(1, Ordering::AcqRel);
+        self.activity.begin(true);
+        let (stream, open) = (ending_when_stalled(stream, self.patience), Arc::clone(&self.open));
+        let activity = Arc::clone(&self.activity);
+        tasks.spawn(async move {
+            stream.await;
+            if open.fetch_sub(1, Ordering::AcqRel) == 1 {
+                activity.end(Instant::now());
+            }
+        });
     }
 }
 
 impl Streams {
-    fn new(patience: Duration) -> Self {
-        Self { tasks: Arc::default(), started: Arc::default(), patience }
+    fn new(patience: Duration, activity: Arc<Activity>) -> Self {
+        Self { tasks: Arc::default(), started: Arc::default(), open: Arc::default(), activity, patience }
     }
 
     /// Waits until there has been no request for `patience` at least, and twice that at most.
@@ -138,6 +151,16 @@ impl Streams {
             let started = self.started.load(Ordering::Relaxed);
             sleep(patience).await;
             if self.started.load(Ordering::Relaxed) == started && self.open() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the connection is asked to close while it has no request.
+    async fn evicted(&self) {
+        loop {
+            self.activity.evicted().await;
+            if self.open() == 0 {
                 return;
             }
         }

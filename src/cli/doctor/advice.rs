@@ -9,6 +9,7 @@ use crate::{
         page::size,
     },
     model::manifest::InstanceSettings,
+    server::reserved_connections,
 };
 
 /// Files that a server has open beside its connections: libraries, the log, the event loop's own.
@@ -78,7 +79,8 @@ fn too_many_model_threads(models: &ModelsFacts, usable: usize) -> Vec<String> {
 }
 
 fn too_few_open_files(facts: &Facts) -> Option<String> {
-    let (wanted, limit) = (facts.limits.max_connections as u64 + OTHER_OPEN_FILES, facts.limits.max_open_files?);
+    let connections = facts.limits.max_connections + reserved_connections(facts.limits.max_connections);
+    let (wanted, limit) = (connections as u64 + OTHER_OPEN_FILES, facts.limits.max_open_files?);
     (wanted > limit).then(|| {
         format!(
             "--max-connections {} is more than the limit of {limit} open files allows: raise that to {wanted} or more \
@@ -114,7 +116,7 @@ mod tests {
         Facts {
             cpus: CpuFacts { online: Some(8), affinity: 4, quota: None, usable: 4 },
             http: HttpFacts { threads: 4, ..HttpFacts::default() },
-            limits: ServerLimits { max_connections: 1000, max_open_files: Some(1064), ..ServerLimits::default() },
+            limits: ServerLimits { max_connections: 1000, max_open_files: Some(1128), ..ServerLimits::default() },
             models: models(&[(1, 1), (1, 1), (1, 1), (1, 1), (1, 1)]),
             memory_limit: Some(MemoryFacts { bytes: 5000, source: String::new() }),
             ..Facts::default()
@@ -150,7 +152,7 @@ mod tests {
         let quota = |cpus| Some(QuotaFacts { cpus, source: String::new() });
         assert_warns(|facts| facts.cpus.quota = quota(1.5), "quota of 1.5 is not a whole number");
         assert_warns(|facts| facts.http.threads = 5, "--http-threads 5 is more than the 4");
-        assert_warns(|facts| facts.limits.max_connections = 1001, "raise that to 1065 or more");
+        assert_warns(|facts| facts.limits.max_connections = 1001, "raise that to 1129 or more");
         assert_warns(|facts| facts.http.is_port_taken = true, "port 0 is taken");
         let taken = |facts: &mut Facts| {
             facts.http =
