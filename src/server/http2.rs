@@ -104,7 +104,7 @@ impl Http2 {
                 response.headers_mut().remove(header::CONNECTION);
                 Ok(response.map(in_pieces))
             }
-            _ => Ok(self.grpc.answer(request.map(Body::new), closing).await.map(in_pieces)),
+            _ => Ok(self.grpc.answer(request, closing).await.map(in_pieces)),
         }
     }
 }

@@ -136,6 +136,7 @@ impl Loader {
             max_queue_size: manifest.batching.max_queue_size,
         };
         let metrics = self.metrics.model(&loaded);
+        let element_bytes = schema.signature.widest_element_bytes();
         let lane = Lane::start(name.as_str(), sessions, plan.lane, Arc::clone(&metrics))?;
         Ok(ServedModel {
             index: 0,
@@ -143,6 +144,7 @@ impl Loader {
             version,
             schema: Arc::new(schema),
             file,
+            element_bytes,
             manifest: manifest.clone(),
             example,
             load_time,

@@ -20,6 +20,7 @@ use crate::{
     model::repository::FoundModel,
     request::{InferRequest, InferResponse},
     serving::{
+        budget::{Budget, buffered_bytes},
         loader::Loader,
         registry::{ModelRegistry, ModelState},
         served_model::ServedModel,
@@ -35,6 +36,7 @@ pub struct InferenceService {
     changed: watch::Sender<()>,
     limits: LimitSettings,
     in_flight: AtomicUsize,
+    budget: Arc<Budget>,
     up_since: Timestamp,
     started: Instant,
 }
@@ -53,6 +55,7 @@ impl InferenceService {
             changed: watch::Sender::new(()),
             limits: config.limits.clone(),
             in_flight: AtomicUsize::new(0),
+            budget: Arc::new(Budget::new(buffered_bytes(&config.limits))),
             up_since: Timestamp::now(),
             started: Instant::now(),
         })
@@ -87,6 +90,11 @@ impl InferenceService {
     /// `NotFound` or `Unavailable`.
     pub fn find(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<ServedModel>> {
         self.registry.find(name, version)
+    }
+
+    /// Returns the budget of bytes that all request bodies share.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// Takes a place among the predictions in flight.

@@ -3,7 +3,7 @@
 use crate::{
     cli::{
         doctor::{
-            facts::{CpuFacts, Facts, HttpFacts, MemoryFacts},
+            facts::{CpuFacts, Facts, HttpFacts},
             models::ModelsFacts,
         },
         page::size,
@@ -22,7 +22,7 @@ pub(super) fn warnings(facts: &Facts) -> Vec<String> {
     warnings.extend(too_many_http_threads(facts));
     warnings.extend(too_many_model_threads(&facts.models, facts.cpus.usable));
     warnings.extend(too_few_open_files(facts));
-    warnings.extend(too_little_memory(&facts.models, facts.memory_limit.as_ref()));
+    warnings.extend(too_little_memory(facts));
     warnings.extend(taken_ports(&facts.http));
     let unknown =
         |name| format!("the environment variable {name} is set, but onnxd has no such setting: see onnxd --help");
@@ -90,14 +90,23 @@ fn too_few_open_files(facts: &Facts) -> Option<String> {
     })
 }
 
-fn too_little_memory(models: &ModelsFacts, limit: Option<&MemoryFacts>) -> Option<String> {
-    let limit = limit?.bytes;
-    let needed = models.memory_bytes();
-    (needed > limit).then(|| {
-        format!(
+fn too_little_memory(facts: &Facts) -> Option<String> {
+    let limit = facts.memory_limit.as_ref()?.bytes;
+    let (models, bodies) = (facts.models.memory_bytes(), facts.limits.max_buffered_bytes as u64);
+    if models > limit {
+        return Some(format!(
             "the models' files take {} in memory, counted once an instance, but the limit is {}: raise it, or serve fewer \
              models or instances",
-            size(needed),
+            size(models),
+            size(limit)
+        ));
+    }
+    (models.saturating_add(bodies) > limit).then(|| {
+        format!(
+            "the models' files ({}) and --max-buffered-bytes ({}) take more than the memory limit of {}: lower \
+             --max-buffered-bytes, or raise the limit",
+            size(models),
+            size(bodies),
             size(limit)
         )
     })
@@ -107,7 +116,7 @@ fn too_little_memory(models: &ModelsFacts, limit: Option<&MemoryFacts>) -> Optio
 mod tests {
     use super::*;
     use crate::cli::doctor::{
-        facts::{QuotaFacts, ServerLimits},
+        facts::{MemoryFacts, QuotaFacts, ServerLimits},
         models::ModelFacts,
     };
 
@@ -162,6 +171,7 @@ mod tests {
         assert_warns(|facts| facts.unknown_variables = vec!["ONNXD_PROT".to_owned()], "ONNXD_PROT is set");
         let tight = MemoryFacts { bytes: 4999, source: String::new() };
         assert_warns(|facts| facts.memory_limit = Some(tight), "take 4.9 KiB in memory");
+        assert_warns(|facts| facts.limits.max_buffered_bytes = 1, "--max-buffered-bytes (1 B) take more than");
     }
 
     #[test]

@@ -12,4 +12,5 @@ mod health;
 pub mod inference;
 mod methods;
 mod predict;
+mod request_body;
 mod timeout;

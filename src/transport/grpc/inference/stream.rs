@@ -43,7 +43,13 @@ pub(super) fn answers(
     let (service, closing) = (Arc::clone(service), caller.closing.clone());
     let answer = move |message: Result<ModelInferRequest, Status>| {
         let (service, caller) = (Arc::clone(&service), caller.clone());
-        async move { Ok(answer(&service, &caller, message?).await) }
+        // Freed with this answer, not with the stream.
+        let charge = caller.charge.split();
+        async move {
+            let answered = answer(&service, &caller, message?).await;
+            drop(charge);
+            Ok(answered)
+        }
     };
     Box::pin(requests(messages, closing).map(answer).buffered(MAX_UNDER_WAY))
 }
