@@ -242,11 +242,15 @@ pub struct GrpcPort(pub Option<u16>);
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitSettings {
-    /// Largest request body, after decompression; larger is answered 413. A request may cost
-    /// several times this in memory while it is parsed
+    /// Largest request body, after decompression; larger is answered 413
     #[arg(long, value_name = "SIZE", env = "ONNXD_MAX_BODY_BYTES", default_value = "64MiB")]
     #[arg(value_parser = size_bytes)]
     pub max_body_bytes: usize,
+    /// Most bytes of memory for all request bodies together and the tensors decoded from them. A body waits
+    /// a second for room, then is answered 429; one that alone needs more is answered 413
+    /// [default: a quarter of the memory limit]
+    #[arg(long, value_name = "SIZE", env = "ONNXD_MAX_BUFFERED_BYTES", value_parser = size_bytes)]
+    pub max_buffered_bytes: Option<usize>,
     /// Longest a request may take from its head to its answer; then it is answered 504 and is not
     /// run. Longer lets a backlog grow, shorter fails slow models
     #[arg(long, value_name = "DURATION", env = "ONNXD_REQUEST_TIMEOUT", default_value = "30s")]
@@ -263,8 +267,7 @@ pub struct LimitSettings {
     #[arg(long, value_name = "COUNT", env = "ONNXD_MAX_ROWS", default_value = "100000")]
     #[arg(value_parser = row_count)]
     pub max_rows: usize,
-    /// Most predictions between arrival and answer, over all models; one more is answered 429. Each
-    /// holds its body in memory
+    /// Most predictions between body and answer, over all models; one more is answered 429
     #[arg(long, value_name = "COUNT", env = "ONNXD_MAX_IN_FLIGHT", default_value = "4096")]
     #[arg(value_parser = connection_count)]
     pub max_in_flight: usize,
@@ -273,8 +276,8 @@ pub struct LimitSettings {
     #[arg(long, value_name = "DURATION", env = "ONNXD_INLINE_BUDGET", default_value = "500us")]
     #[arg(value_parser = short_duration)]
     pub inline_budget: Duration,
-    /// Most connections at a time; further ones wait unaccepted. Each costs a file descriptor and
-    /// its buffers, so the system's limit on open files must be higher
+    /// Most connections at a time; above that, the longest idle ones are closed. Each costs a file
+    /// descriptor and its buffers, so the system's limit on open files must be higher
     #[arg(long, value_name = "COUNT", env = "ONNXD_MAX_CONNECTIONS", default_value = "10000")]
     #[arg(value_parser = connection_count)]
     pub max_connections: usize,

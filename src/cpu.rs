@@ -12,6 +12,8 @@ use std::{
 };
 
 const CGROUP_MOUNT: &str = "sys/fs/cgroup";
+/// The memory that is assumed where the system says nothing.
+const UNKNOWN_MEMORY_BYTES: usize = 1 << 30;
 /// Kernels write "no limit" in v1 as the largest multiple of the page size; nobody has an exbibyte.
 const UNLIMITED_BYTES: u64 = 1 << 60;
 
@@ -65,6 +67,28 @@ impl CpuBudget {
         let threads = threads(affinity, quota.as_ref());
         Self { affinity, quota, memory, threads }
     }
+}
+
+/// Returns the memory that this process may use, in bytes: the least of its cgroups' limit, its address space
+/// (`ulimit -v`) and the machine's memory.
+pub fn usable_memory_bytes(root: &Path) -> usize {
+    let cgroup = CpuBudget::read(root).memory.map(|limit| limit.bytes);
+    let bytes = [cgroup, address_space_bytes(root), machine_memory_bytes(root)].into_iter().flatten().min();
+    bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(UNKNOWN_MEMORY_BYTES)
+}
+
+fn address_space_bytes(root: &Path) -> Option<u64> {
+    let limits = fs::read_to_string(root.join("proc/self/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    // `unlimited` is no number, and no limit.
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn machine_memory_bytes(root: &Path) -> Option<u64> {
+    let memory = fs::read_to_string(root.join("proc/meminfo")).ok()?;
+    let line = memory.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    kibibytes.checked_mul(1024)
 }
 
 fn threads(affinity: usize, quota: Option<&CpuQuota>) -> usize {
@@ -180,6 +204,29 @@ mod tests {
     #[test]
     fn without_cgroups_the_affinity_decides() {
         assert_eq!(budget(&[]), CpuBudget { affinity: 4, quota: None, memory: None, threads: 4 });
+    }
+
+    #[test]
+    fn usable_memory_is_the_least_of_its_limits() {
+        let usable = |files: &[(&str, &str)]| {
+            let root = tempfile::tempdir().expect("a folder for the test");
+            for (path, text) in files {
+                let path = root.path().join(path);
+                fs::create_dir_all(path.parent().expect("a file in a folder")).expect("a folder");
+                fs::write(path, text).expect("a file");
+            }
+            usable_memory_bytes(root.path())
+        };
+        let machine = ("proc/meminfo", "MemTotal:        2097152 kB\nMemFree: 1 kB\n");
+        let limits = |bytes| {
+            format!("Max cpu time  unlimited  unlimited  seconds\nMax address space  {bytes}  unlimited  bytes\n")
+        };
+        let (unlimited, limited) = (limits("unlimited"), limits("1073741824"));
+        let cgroup = [("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/memory.max", "536870912\n")];
+        assert_eq!(usable(&[]), UNKNOWN_MEMORY_BYTES);
+        assert_eq!(usable(&[machine, ("proc/self/limits", &unlimited)]), 2 << 30);
+        assert_eq!(usable(&[machine, ("proc/self/limits", &limited)]), 1 << 30);
+        assert_eq!(usable(&[machine, ("proc/self/limits", &limited), cgroup[0], cgroup[1]]), 512 << 20);
     }
 
     #[test]

@@ -55,6 +55,14 @@ impl Error {
         Self::new(ErrorKind::InvalidArgument, message)
     }
 
+    /// Makes the error of a request with more rows than `--max-rows`.
+    pub fn too_many_rows(max_rows: usize, rows: usize) -> Self {
+        Self::new(
+            ErrorKind::PayloadTooLarge,
+            format!("expected at most {max_rows} rows (--max-rows), but got {rows}: send them in several requests"),
+        )
+    }
+
     /// Makes the error of something that is not there.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::NotFound, message)

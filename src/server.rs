@@ -3,6 +3,7 @@
 //! `main` and the tests start a server through the same two calls, [`bind`] and [`Server::run_until`].
 
 mod http2;
+mod idle;
 mod listeners;
 mod preface;
 
@@ -13,10 +14,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use self::{
     http2::Http2,
+    idle::IdleConnections,
     listeners::{Listeners, Port},
     preface::is_http2,
 };
@@ -30,7 +37,10 @@ use crate::{
     transport::{
         closing::ClosingStage,
         grpc::app::GrpcApp,
-        http::{connection::serve::serve_connection, pipeline::router::Http},
+        http::{
+            connection::serve::{Activity, serve_connection},
+            pipeline::router::Http,
+        },
     },
 };
 
@@ -48,6 +58,11 @@ const BACKLOG_LIMIT: Duration = Duration::from_secs(1);
 const LOADER_PATIENCE: Duration = Duration::from_secs(1);
 /// How long to wait after the system refuses a connection for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Above the limit one connection in so many is accepted, up to a most: a probe is answered while idle connections are
+/// being closed to make room.
+const RESERVED_PART: usize = 8;
+const MAX_RESERVED: usize = 64;
 
 /// A server that has its ports and knows its models, but has not loaded them.
 #[derive(Debug)]
@@ -78,7 +93,8 @@ pub enum Ending {
 pub async fn bind(config: ServerConfig, engine: Arc<dyn Engine>) -> Result<Server> {
     let found = repository::find(&config.model_path, config.model_name.as_deref())?;
     warn_of_oversubscription(&found);
-    let loader = Loader { inline_budget: config.limits.inline_budget, ..Loader::new(engine)? };
+    let (inline_budget, max_rows) = (config.limits.inline_budget, config.limits.max_rows);
+    let loader = Loader { inline_budget, max_rows, ..Loader::new(engine)? };
     let service = Arc::new(InferenceService::new(&found, &config, loader)?);
     let config = Arc::new(config);
     let http = Http::new(&service, &config)?;
@@ -97,6 +113,11 @@ fn warn_of_oversubscription(found: &[FoundModel]) {
             tracing::warn!(model = %model.name, cpus, "{warning}");
         }
     }
+}
+
+/// Returns how many connections are accepted above a limit.
+pub fn reserved_connections(limit: usize) -> usize {
+    (limit / RESERVED_PART).min(MAX_RESERVED)
 }
 
 impl Server {
@@ -135,7 +156,7 @@ impl Server {
         tracing::info!("draining: readiness is off, requests in flight are being answered");
         service.start_draining();
         let grace_ends = Instant::now() + config.limits.drain_delay + config.limits.shutdown_grace;
-        connections.accept_until(&listeners, tokio::time::sleep(config.limits.drain_delay)).await;
+        connections.accept_until(&listeners, sleep(config.limits.drain_delay)).await;
         let left = || grace_ends.saturating_duration_since(Instant::now());
         // Half of a short grace time is left for those that are served.
         let _still_coming = timeout(BACKLOG_LIMIT.min(left() / 2), connections.empty_backlog(&listeners)).await;
@@ -160,6 +181,7 @@ struct Connections {
     grpc: GrpcApp,
     config: Arc<ServerConfig>,
     closing: watch::Sender<ClosingStage>,
+    idle: IdleConnections,
 }
 
 impl Connections {
@@ -170,26 +192,42 @@ impl Connections {
             grpc,
             config: Arc::clone(config),
             closing: watch::Sender::new(ClosingStage::Open),
+            idle: IdleConnections::default(),
         }
     }
 
-    /// Accepts connections, as many at a time as the limit says, until `stop` resolves.
+    /// Accepts connections until `stop` resolves. Above the limit, and when the system has no descriptors left, the longest
+    /// idle ones are closed.
     async fn accept_until(&mut self, listeners: &Listeners, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         loop {
-            let has_room = self.tasks.len() < self.config.limits.max_connections;
+            let limit = self.config.limits.max_connections;
+            let has_room = self.tasks.len() < limit.saturating_add(reserved_connections(limit));
             tokio::select! {
                 biased;
                 () = &mut stop => return,
                 Some(_finished) = self.tasks.join_next() => {}
                 accepted = listeners.accept(), if has_room => match accepted {
-                    Ok((stream, port)) => self.serve(stream, port),
+                    Ok((stream, port)) => {
+                        self.serve(stream, port);
+                        self.evict_above_limit();
+                    }
                     Err(error) => {
                         tracing::warn!("cannot accept a connection: {error}");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        self.idle.evict(1);
+                        let _pause_or_room = timeout(ACCEPT_PAUSE, self.tasks.join_next()).await;
                     }
                 },
+                () = sleep(ACCEPT_PAUSE), if !has_room => self.idle.evict(1),
             }
+        }
+    }
+
+    /// Asks the longest idle connections to close once there are more than the limit.
+    fn evict_above_limit(&mut self) {
+        let surplus = self.open().saturating_sub(self.config.limits.max_connections);
+        if surplus > 0 {
+            self.idle.evict(surplus);
         }
     }
 
@@ -215,6 +253,8 @@ impl Connections {
     fn serve(&mut self, stream: TcpStream, port: Port) {
         let (http, keep_alive) = (Arc::clone(&self.http), self.config.limits.keep_alive);
         let mut closing = self.closing.subscribe();
+        let activity = Arc::new(Activity::new());
+        self.idle.add(&activity);
         let http2 =
             Http2 { http: (port == Port::Http).then(|| Arc::clone(&http)), grpc: self.grpc.clone(), keep_alive };
         self.tasks.spawn(async move {
@@ -223,11 +263,12 @@ impl Connections {
                 speaks_http2 = timeout(keep_alive, speaks_http2) => speaks_http2,
                 // Nothing has come, or the server has ended.
                 _told = closing.changed() => return,
+                () = activity.evicted() => return,
             };
             match speaks_http2 {
-                Ok(false) => serve_connection(stream, http, closing, keep_alive).await,
+                Ok(false) => serve_connection(stream, http, activity, closing, keep_alive).await,
                 // Large, and not what most connections are.
-                Ok(true) => Box::pin(http2.serve(stream, closing)).await,
+                Ok(true) => Box::pin(http2.serve(stream, activity, closing)).await,
                 Err(_nothing_came) => {}
             }
         });

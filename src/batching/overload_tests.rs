@@ -104,8 +104,8 @@ type Model = (f64, usize, fn(usize) -> Duration);
 const MODELS: [Model; 4] = [
     (20.0, 1, |_| Duration::from_millis(50)),
     (120.0, 1, |_| Duration::from_micros(8_333)),
-    (120.0, 16, |rows| Duration::from_millis(20) + Duration::from_micros(7_083) * rows as u32),
-    (1000.0, 64, |rows| Duration::from_millis(6) + Duration::from_micros(906) * rows as u32),
+    (120.0, 16, |rows| Duration::from_millis(20) + Duration::from_micros(7_083).mul_f64(rows as f64)),
+    (1000.0, 64, |rows| Duration::from_millis(6) + Duration::from_micros(906).mul_f64(rows as f64)),
 ];
 
 const SECONDS: f64 = 20.0;

@@ -29,6 +29,7 @@ impl ServerConfig {
             },
             limits: LimitSettings {
                 max_body_bytes: 4 << 20,
+                max_buffered_bytes: Some(64 << 20),
                 request_timeout: PATIENCE,
                 max_rows: 10_000,
                 max_in_flight: 4096,

@@ -86,12 +86,13 @@ pub trait Protocol: Send + 'static {
 
 /// Decodes, runs and encodes. Counts the prediction, also when it fails or its future is dropped, which cancels it.
 ///
-/// The body is read once there is a place for it among the predictions in flight; `read` begins that.
+/// `read` returns the body with what it was charged, which is freed after the answer is made. A body that is still being
+/// read holds no place among the predictions in flight.
 ///
 /// # Errors
 /// `Overloaded` where there is no place; otherwise those of the body, the protocol and
 /// [`InferenceService::check_rows`] and [`ServedModel::infer`].
-pub async fn predict<P: Protocol, R: Future<Output = Result<P::Body>>>(
+pub async fn predict<P: Protocol, C, R: Future<Output = Result<(P::Body, C)>>>(
     service: &InferenceService,
     model: &Arc<ServedModel>,
     deadline: Deadline,
@@ -99,23 +100,21 @@ pub async fn predict<P: Protocol, R: Future<Output = Result<P::Body>>>(
     read: impl FnOnce() -> R,
 ) -> Result<P::Answer> {
     let mut record = Record::new(&model.metrics, deadline);
-    let outcome = match service.enter() {
-        Ok(_place) => answer(service, &mut record, model, protocol, read).await,
-        Err(error) => Err(error),
-    };
+    let outcome = answer(service, &mut record, model, protocol, read).await;
     record.finish(&outcome);
     outcome
 }
 
-async fn answer<P: Protocol, R: Future<Output = Result<P::Body>>>(
+async fn answer<P: Protocol, C, R: Future<Output = Result<(P::Body, C)>>>(
     service: &InferenceService,
     record: &mut Record,
     model: &Arc<ServedModel>,
     protocol: P,
     read: impl FnOnce() -> R,
 ) -> Result<P::Answer> {
-    let body = read().await?;
+    let (body, _charge) = read().await?;
     record.has_body = true;
+    let _place = service.enter()?;
     let started = Instant::now();
     let (protocol, decoded) = match protocol.decoded_bytes(&body) {
         ..OFFLOAD_BYTES => {

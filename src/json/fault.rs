@@ -13,6 +13,7 @@ enum Kind {
     Empty,
     Syntax { reason: String, offset: usize },
     Value { message: String, is_ragged: bool },
+    TooManyRows { max_rows: usize, rows: usize },
 }
 
 impl Fault {
@@ -40,6 +41,12 @@ impl Fault {
         Self(Box::new(Kind::Value { message: message.into(), is_ragged: true }))
     }
 
+    /// Makes the fault of more rows than the reader's limit.
+    #[cold]
+    pub fn too_many_rows(max_rows: usize, rows: usize) -> Self {
+        Self(Box::new(Kind::TooManyRows { max_rows, rows }))
+    }
+
     /// Tells whether a list was of the wrong length.
     pub fn is_ragged(&self) -> bool {
         matches!(&*self.0, Kind::Value { is_ragged: true, .. })
@@ -64,13 +71,17 @@ impl fmt::Display for Fault {
                 write!(f, "Request must be JSON: {reason} at byte {offset}")
             }
             Kind::Value { message, .. } => f.write_str(message),
+            Kind::TooManyRows { max_rows, rows } => write!(f, "{}", Error::too_many_rows(*max_rows, *rows).message()),
         }
     }
 }
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        Self::invalid(fault.to_string())
+        match *fault.0 {
+            Kind::TooManyRows { max_rows, rows } => Self::too_many_rows(max_rows, rows),
+            _ => Self::invalid(fault.to_string()),
+        }
     }
 }
 

@@ -105,7 +105,7 @@ pub fn read_list<T: ReadElement>(
         return Ok(0);
     }
     let start = values.len();
-    let end = limit.map_or(usize::MAX, |limit| start + limit);
+    let end = limit.map_or(usize::MAX, |limit| start.saturating_add(limit));
     while values.len() < end {
         values.push(T::read(reader)?);
         if !reader.more_elements()? {
@@ -171,6 +171,9 @@ impl<T: ReadElement> Nested<T> {
             if Some(found) == self.sizes[axis] {
                 return reader.count_rest(found);
             }
+            if axis == 0 && self.is_alone {
+                reader.check_more_rows(found)?;
+            }
             self.indices.push(found);
             self.read_axis(reader, rank - 1)?;
             self.indices.pop();
@@ -185,10 +188,16 @@ impl<T: ReadElement> Nested<T> {
 
     fn read_innermost(&mut self, reader: &mut Reader<'_>, axis: usize) -> Result<usize, Fault> {
         let start = self.values.len();
-        read_list(reader, self.sizes[axis], &mut self.values).map_err(|fault| {
+        let are_rows = axis == 0 && self.is_alone && self.sizes[axis].is_none();
+        let limit = if are_rows { Some(reader.max_rows) } else { self.sizes[axis] };
+        let found = read_list(reader, limit, &mut self.values).map_err(|fault| {
             self.indices.push(self.values.len() - start);
             self.located(fault)
-        })
+        })?;
+        match are_rows && found > reader.max_rows {
+            true => Err(Fault::too_many_rows(reader.max_rows, found)),
+            false => Ok(found),
+        }
     }
 
     /// Makes room for what is left of the body if it is like what has been read since `start`.

@@ -19,6 +19,8 @@ pub struct Reader<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) position: usize,
     shared: Option<Bytes>,
+    /// The most rows that a list of them may have.
+    pub(super) max_rows: usize,
 }
 
 /// What kind of value stands next, as its first byte tells.
@@ -37,7 +39,7 @@ pub enum Kind {
 impl<'a> Reader<'a> {
     /// Makes a reader that stands at the beginning of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, position: 0, shared: None }
+        Self { bytes, position: 0, shared: None, max_rows: usize::MAX }
     }
 
     /// Makes a reader of a request's body. A byte order mark at its start is passed over, and not counted where a message
@@ -62,6 +64,11 @@ impl<'a> Reader<'a> {
         let reader = Self::of_body(body)?;
         let shared = body.slice_ref(reader.bytes);
         Ok(Self { shared: Some(shared), ..reader })
+    }
+
+    /// Sets the most rows that a list of them may have. A longer one is refused before its rows take memory.
+    pub fn limit_rows(&mut self, max_rows: usize) {
+        self.max_rows = max_rows;
     }
 
     /// Returns how many bytes have been read.
@@ -118,7 +125,7 @@ impl<'a> Reader<'a> {
     /// Returns a reader of the same document that stands where this one stood when its position was `position`.
     #[must_use]
     pub fn at(&self, position: usize) -> Self {
-        Self { bytes: self.bytes, position, shared: self.shared.clone() }
+        Self { bytes: self.bytes, position, shared: self.shared.clone(), max_rows: self.max_rows }
     }
 
     /// Reads `null` if it stands next.

@@ -50,6 +50,24 @@ impl Reader<'_> {
         }
     }
 
+    /// Checks that a list of which `rows` have been read, and more follow, may have so many rows.
+    ///
+    /// # Errors
+    /// A fault with the number of rows, or those of [`Reader::skip`].
+    #[inline]
+    pub fn check_more_rows(&mut self, rows: usize) -> Result<(), Fault> {
+        match rows < self.max_rows {
+            true => Ok(()),
+            false => Err(self.too_many_rows(rows)?),
+        }
+    }
+
+    #[cold]
+    pub(super) fn too_many_rows(&mut self, rows: usize) -> Result<Fault, Fault> {
+        let max_rows = self.max_rows;
+        self.count_rest(rows).map(|rows| Fault::too_many_rows(max_rows, rows))
+    }
+
     /// Makes the fault of a value that is not what was expected; reads the value to show it.
     #[cold]
     pub fn mismatch(&mut self, expected: &str) -> Fault {

@@ -16,6 +16,8 @@ pub struct Rows {
     pub features: Option<Features>,
     /// The number of rows a request must have, where axis 0 is not dynamic.
     pub fixed_rows: Option<usize>,
+    /// The most rows of a request.
+    pub max_rows: usize,
 }
 
 /// Where the features of a row go.
@@ -100,7 +102,7 @@ impl Rows {
         }
         let features = names.map(|names| Features::new(names.iter().map(|name| name.as_str().into()).collect()));
         let width = width.or(names.map(<[String]>::len));
-        Ok(Self { layout: Layout::Matrix { width }, features, fixed_rows })
+        Ok(Self { layout: Layout::Matrix { width }, features, fixed_rows, max_rows: usize::MAX })
     }
 
     fn columns(signature: &Signature, names: Option<&[String]>, fixed_rows: Option<usize>) -> Result<Self> {
@@ -118,7 +120,7 @@ impl Rows {
                 signature.input_names()
             )));
         }
-        Ok(Self { layout: Layout::Columns, features: Some(Features::new(named)), fixed_rows })
+        Ok(Self { layout: Layout::Columns, features: Some(Features::new(named)), fixed_rows, max_rows: usize::MAX })
     }
 }
 

@@ -60,6 +60,11 @@ pub struct Sources {
 }
 
 impl Schema {
+    /// Returns the most rows of a request; inputs that are not rows have no limit.
+    pub fn max_rows(&self) -> usize {
+        self.rows.as_ref().map_or(usize::MAX, |rows| rows.max_rows)
+    }
+
     /// Puts together what the manifest, the file's metadata and the graph say; the manifest wins, then the metadata.
     ///
     /// # Errors

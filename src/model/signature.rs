@@ -7,6 +7,9 @@ use crate::{
     tensor::{data_type::DataType, shape::Shape, tensor::Tensor},
 };
 
+/// What a string takes beside its text: 32 bytes in a tensor, and 32 more in the runtime.
+const STRING_ELEMENT_BYTES: usize = 64;
+
 /// One dimension of a declared shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dim {
@@ -93,6 +96,12 @@ impl Signature {
             }
         }
         shared
+    }
+
+    /// Returns the memory that an element of the widest input takes in a tensor, in bytes.
+    pub fn widest_element_bytes(&self) -> usize {
+        let bytes_of = |input: &TensorSpec| input.data_type.size().unwrap_or(STRING_ELEMENT_BYTES);
+        self.inputs.iter().map(bytes_of).max().unwrap_or(0)
     }
 
     /// Returns the inputs' names for a message: `"a", "b"`.

@@ -3,11 +3,16 @@
 use std::marker::PhantomData;
 
 use bytes::Buf;
-use prost::{Message, encoding::decode_varint};
+use prost::Message;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tonic::{
     Status,
     codec::{BufferSettings, DecodeBuf, Decoder, EncodeBuf, Encoder},
+};
+
+use crate::{
+    protocol::message_memory::{next_field, of_message},
+    serving::budget::CALL_CHARGE,
 };
 
 /// From this many bytes on, reading a message takes the event loop longer than it may be held, unless most of them are
@@ -101,6 +106,10 @@ pub fn read<U: Message + Default>(message: impl Buf) -> Result<U, Status> {
     }
     let fields = Fields::of(message.chunk());
     fields.check(message.remaining())?;
+    // Outside of a call nothing is charged: tests, and the load generator.
+    if let Ok(charged) = CALL_CHARGE.try_with(|charge| charge.grow_now(of_message(message.chunk()))) {
+        charged?;
+    }
     let is_threaded = |handle: Handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread;
     match fields.parsed_bytes >= OFFLOAD_BYTES && Handle::try_current().is_ok_and(is_threaded) {
         true => tokio::task::block_in_place(|| parse(message)),
@@ -145,30 +154,6 @@ impl Fields {
             self.count
         )))
     }
-}
-
-/// Passes over a field; returns its number, and the bytes that it says it has, where it does. Groups are passed over piece
-/// by piece, as if their fields were the message's.
-fn next_field(rest: &mut &[u8]) -> Option<(u64, Option<usize>)> {
-    let tag = decode_varint(rest).ok()?;
-    let length = match tag & 7 {
-        0 => decode_varint(rest).map(|_value| None).ok()?,
-        1 => skip(rest, size_of::<u64>()).map(|()| None)?,
-        2 => {
-            let length = usize::try_from(decode_varint(rest).ok()?).ok()?;
-            skip(rest, length)?;
-            Some(length)
-        }
-        3 | 4 => None,
-        5 => skip(rest, size_of::<u32>()).map(|()| None)?,
-        _ => return None,
-    };
-    Some((tag >> 3, length))
-}
-
-fn skip(rest: &mut &[u8], length: usize) -> Option<()> {
-    *rest = rest.get(length..)?;
-    Some(())
 }
 
 #[cfg(test)]

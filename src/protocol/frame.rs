@@ -119,6 +119,9 @@ impl<'s> Frame<'s> {
         while more {
             read_row(self, reader)?;
             more = reader.more_elements()?;
+            if more {
+                reader.check_more_rows(self.rows)?;
+            }
             if self.rows == 1 {
                 self.sink.reserve_alike(reader.position() - start, reader.remaining());
             }
@@ -173,6 +176,11 @@ impl<'s> Frame<'s> {
             return Err(Error::invalid("expected at least one row, but got none"));
         }
         self.sink.finish(self.rows, inputs)
+    }
+
+    /// Returns how many rows have been read.
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Returns how many columns the table has, where that is known.

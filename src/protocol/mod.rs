@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod frame;
+mod message_memory;
 pub mod mlflow;
 pub mod native;
 pub mod oip;

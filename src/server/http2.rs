@@ -1,6 +1,5 @@
 //! Connections of HTTP/2, which carry gRPC, and on the HTTP port everything else too.
 
-mod arriving;
 mod stall;
 
 use std::{
@@ -11,7 +10,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{body::Body, http::header, response::IntoResponse as _};
@@ -22,13 +21,13 @@ use tower::ServiceExt as _;
 
 use crate::{
     edge::error::ErrorResponse,
-    server::http2::{
-        arriving::Arriving,
-        stall::{ending_when_stalled, in_pieces},
-    },
+    server::http2::stall::{ending_when_stalled, in_pieces},
     transport::{
         closing::{Closing, ClosingStage, stopping},
-        grpc::app::{GrpcApp, is_grpc},
+        grpc::{
+            app::{GrpcApp, is_grpc},
+            arriving::Arriving,
+        },
         http::{
             connection::{serve::Activity, stall::StallGuard},
             pipeline::{layers::deadline::ConnectionTimer, router::Http},
@@ -58,11 +57,11 @@ pub(super) struct Http2 {
 impl Http2 {
     /// Serves one connection until it ends. Once `closing` changes, or nothing has been asked for long, it takes no new
     /// requests (GOAWAY) and ends after those in flight.
-    pub(super) async fn serve(self, stream: TcpStream, mut closing: Closing) {
+    pub(super) async fn serve(self, stream: TcpStream, activity: Arc<Activity>, mut closing: Closing) {
         // A small answer must not wait for the acknowledgement of the one before it.
         let _unsupported = stream.set_nodelay(true);
         let keep_alive = self.keep_alive;
-        let streams = Streams::new(keep_alive);
+        let streams = Streams::new(keep_alive, Arc::clone(&activity));
         let (unfinished, arriving) = (closing.clone(), Arc::clone(&streams.arriving));
         let told = closing.clone();
         let answer = service_fn(move |request: Request<Incoming>| {
@@ -73,26 +72,27 @@ impl Http2 {
             .keep_alive_interval(keep_alive)
             .keep_alive_timeout(PING_TIMEOUT)
             .max_concurrent_streams(MAX_STREAMS);
-        let io = TokioIo::new(StallGuard::new(stream, keep_alive, Arc::new(Activity::new())));
+        let io = TokioIo::new(StallGuard::new(stream, keep_alive, Arc::clone(&activity)));
         let mut connection = pin!(http.serve_connection(io, answer));
         // An error here is the client's: it left, or sent what is not HTTP/2.
         let must_end = async {
             tokio::select! {
                 // A sender that is gone means the same: the server has ended.
-                _told = closing.changed() => {}
-                () = streams.unused(keep_alive) => {}
+                _told = closing.changed() => keep_alive,
+                () = streams.unused(keep_alive) => keep_alive,
+                () = streams.evicted() => LAST_WORDS,
             }
         };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = must_end => {
+            patience = must_end => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = connection => ended,
                     () = streams.never_used(LAST_WORDS) => return,
                     () = streams.only_arriving(unfinished) => return,
                     // What is left is the end of answers that are not taken.
-                    () = streams.unused(keep_alive) => return,
+                    () = streams.unused(patience) => return,
                 }
             }
         };
@@ -121,7 +121,7 @@ impl Http2 {
                 Ok(response.map(in_pieces))
             }
             _ => {
-                let request = request.map(|body| Body::new(Arriving::new(body, arriving)));
+                let request = request.map(|body| Arriving::new(body, arriving));
                 Ok(self.grpc.answer(request, closing).await.map(in_pieces))
             }
         }
@@ -136,6 +136,9 @@ struct Streams {
     started: Arc<AtomicU64>,
     /// How many of them are calls of gRPC that have not arrived whole.
     arriving: Arc<AtomicUsize>,
+    /// How many have not ended, which the connection's activity is told.
+    open: Arc<AtomicUsize>,
+    activity: Arc<Activity>,
     /// How long an answer may wait for its client to take more of it.
     patience: Duration,
 }
@@ -145,13 +148,29 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
         self.started.fetch_add(1, Ordering::Relaxed);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(ending_when_stalled(stream, self.patience));
+        self.open.fetch_add(1, Ordering::AcqRel);
+        self.activity.begin(true);
+        let (stream, open) = (ending_when_stalled(stream, self.patience), Arc::clone(&self.open));
+        let activity = Arc::clone(&self.activity);
+        tasks.spawn(async move {
+            stream.await;
+            if open.fetch_sub(1, Ordering::AcqRel) == 1 {
+                activity.end(Instant::now());
+            }
+        });
     }
 }
 
 impl Streams {
-    fn new(patience: Duration) -> Self {
-        Self { tasks: Arc::default(), started: Arc::default(), arriving: Arc::default(), patience }
+    fn new(patience: Duration, activity: Arc<Activity>) -> Self {
+        Self {
+            tasks: Arc::default(),
+            started: Arc::default(),
+            arriving: Arc::default(),
+            open: Arc::default(),
+            activity,
+            patience,
+        }
     }
 
     /// Waits until there has been no request for `patience` at least, and twice that at most.
@@ -160,6 +179,16 @@ impl Streams {
             let started = self.started.load(Ordering::Relaxed);
             sleep(patience).await;
             if self.started.load(Ordering::Relaxed) == started && self.open() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the connection is asked to close while it has no request.
+    async fn evicted(&self) {
+        loop {
+            self.activity.evicted().await;
+            if self.open() == 0 {
                 return;
             }
         }

@@ -47,6 +47,8 @@ pub struct Loader {
     pub inline_budget: Duration,
     /// What ends runs that last too long.
     pub watchdog: Arc<Watchdog>,
+    /// The most rows of a request.
+    pub max_rows: usize,
 }
 
 impl Loader {
@@ -56,7 +58,13 @@ impl Loader {
     /// Those of [`Metrics::new`].
     pub fn new(engine: Arc<dyn Engine>) -> Result<Self> {
         let metrics = Arc::new(Metrics::new(engine.version())?);
-        Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET, watchdog: Arc::default() })
+        Ok(Self {
+            engine,
+            metrics,
+            inline_budget: DEFAULT_INLINE_BUDGET,
+            watchdog: Arc::default(),
+            max_rows: usize::MAX,
+        })
     }
 
     /// Loads every version of every model found, and reports the state of each. Blocks; stops early once `stop` is true.
@@ -125,7 +133,10 @@ impl Loader {
             return Err(Error::internal("no instance was asked for"));
         };
         let profile = probe(&mut **session, &file.independence, &manifest.batching);
-        let schema = Schema::of_observed(session.signature().clone(), &profile.observed, manifest, &file)?;
+        let mut schema = Schema::of_observed(session.signature().clone(), &profile.observed, manifest, &file)?;
+        if let Some(rows) = &mut schema.rows {
+            rows.max_rows = self.max_rows;
+        }
         let plan = Plan::new(&profile, &file, manifest, self.inline_budget);
         if let (LaneKind::Inline, Some(culprit)) = (plan.lane.kind, &file.cost_depends_on) {
             tracing::warn!(
@@ -150,6 +161,7 @@ impl Loader {
             max_queue_size: manifest.batching.max_queue_size,
         };
         let metrics = self.metrics.model(&loaded);
+        let element_bytes = schema.signature.widest_element_bytes();
         let lane = Lane::start(name.as_str(), sessions, plan.lane, Arc::clone(&metrics), &self.watchdog)?;
         Ok(ServedModel {
             attached: OnceLock::new(),
@@ -157,6 +169,7 @@ impl Loader {
             version,
             schema: Arc::new(schema),
             file,
+            element_bytes,
             manifest: manifest.clone(),
             example,
             load_time,

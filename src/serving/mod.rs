@@ -1,7 +1,8 @@
 //! What is served: models with their state, and the one door that every protocol goes through.
 //!
-//! Below this line nothing is async but the wait for a reply.
+//! Below this line nothing is async but the wait for a reply and, in `budget.rs`, for room.
 
+pub mod budget;
 pub mod catalog;
 pub mod example;
 pub mod loader;

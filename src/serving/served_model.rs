@@ -35,6 +35,8 @@ pub struct ServedModel {
     pub schema: Arc<Schema>,
     /// What the file says of itself.
     pub file: OnnxFile,
+    /// The memory that one element of its widest input takes, in bytes.
+    pub element_bytes: usize,
     /// The settings in force.
     pub manifest: Manifest,
     /// A native request body that works when it is posted back; none where it would be too large to look at.

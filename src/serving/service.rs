@@ -20,6 +20,7 @@ use crate::{
     model::repository::FoundModel,
     request::InferRequest,
     serving::{
+        budget::{Budget, buffered_bytes},
         catalog::{Catalog, ModelRef, ModelState},
         loader::Loader,
         reaper::Reaper,
@@ -38,6 +39,7 @@ pub struct InferenceService {
     changed: watch::Sender<()>,
     limits: LimitSettings,
     in_flight: AtomicUsize,
+    budget: Arc<Budget>,
     up_since: Timestamp,
     started: Instant,
 }
@@ -57,6 +59,7 @@ impl InferenceService {
             changed: watch::Sender::new(()),
             limits: config.limits.clone(),
             in_flight: AtomicUsize::new(0),
+            budget: Arc::new(Budget::new(buffered_bytes(&config.limits))),
             up_since: Timestamp::now(),
             started: Instant::now(),
         })
@@ -107,6 +110,11 @@ impl InferenceService {
         self.catalog.load().resolve(model)
     }
 
+    /// Returns the budget of bytes that all request bodies share.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
     /// Takes a place among the predictions in flight.
     ///
     /// # Errors
@@ -132,9 +140,7 @@ impl InferenceService {
         if rows <= max_rows || !(model.plan.lane.batched || is_of_rows && model.counts_rows()) {
             return Ok(());
         }
-        let message =
-            format!("expected at most {max_rows} rows (--max-rows), but got {rows}: send them in several requests");
-        Err(Error::new(ErrorKind::PayloadTooLarge, message))
+        Err(Error::too_many_rows(max_rows, rows))
     }
 
     /// The models and their states at this moment. Not to be held across an await.

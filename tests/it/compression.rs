@@ -59,6 +59,34 @@ async fn compressed_bodies_are_taken() {
 }
 
 #[tokio::test]
+async fn members_of_a_gzip_body_are_all_read() {
+    let server = TestServer::serving("iris").await;
+    let (head, tail) = ROW.split_at(12);
+    let members = [gzip(head.as_bytes()), gzip(tail.as_bytes())].concat();
+    let response = post_encoded(&server, "gzip", members).await;
+    assert_eq!(response.json::<Value>().await.unwrap()["prediction"], 0);
+    let csv = |rows: &str| gzip(rows.as_bytes());
+    let lines = [csv("sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n"), csv("6.3,3.3,6.0,2.5\n")];
+    let request = server.request(Method::POST, "/invocations").header("content-type", "text/csv");
+    let response = request.header("content-encoding", "gzip").body(lines.concat()).send().await.unwrap();
+    let answer: Value = response.json().await.unwrap();
+    assert_eq!(answer["predictions"].as_array().map(Vec::len), Some(2), "{answer}");
+}
+
+#[tokio::test]
+async fn bytes_after_the_last_member_are_a_400_that_says_so() {
+    let server = TestServer::serving("iris").await;
+    for (encoding, body) in [
+        ("gzip", gzip(ROW.as_bytes())),
+        ("deflate", zlib(ROW.as_bytes())),
+        ("zstd", zstd::encode_all(ROW.as_bytes(), 0).unwrap()),
+    ] {
+        let error = error_text(post_encoded(&server, encoding, [&body[..], b"garbage"].concat()).await, 400).await;
+        assert!(error.contains(&format!("after {} decompressed bytes", ROW.len())), "{encoding}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn names_of_codings_have_no_case_and_x_gzip_is_gzip() {
     let server = TestServer::serving("iris").await;
     for (encoding, body) in [

@@ -134,6 +134,14 @@ async fn empty_rows_of_the_largest_body_cost_little() {
 }
 
 #[tokio::test]
+async fn empty_strings_of_the_largest_body_cost_little() {
+    let program = Program::start().await;
+    let strings = r#""","#.repeat((MAX_BODY_BYTES - 100) / 3);
+    let rows = format!(r#"{{"instances":[{strings}""]}}"#);
+    program.refuses(program.post_to("/models/text/predict", rows), 413, 4 * MAX_BODY_BYTES).await;
+}
+
+#[tokio::test]
 async fn shapes_without_their_data_ask_for_no_memory() {
     let program = Program::start().await;
     let header = "inference-header-content-length";

@@ -3,12 +3,13 @@
 use crate::{
     cli::{
         doctor::{
-            facts::{CpuFacts, Facts, HttpFacts, MemoryFacts},
+            facts::{CpuFacts, Facts, HttpFacts},
             models::ModelsFacts,
         },
         page::size,
     },
     model::manifest::InstanceSettings,
+    server::reserved_connections,
 };
 
 /// Files that a server has open beside its connections: libraries, the log, the event loop's own.
@@ -21,7 +22,7 @@ pub(super) fn warnings(facts: &Facts) -> Vec<String> {
     warnings.extend(too_many_http_threads(facts));
     warnings.extend(too_many_model_threads(&facts.models, facts.cpus.usable));
     warnings.extend(too_few_open_files(facts));
-    warnings.extend(too_little_memory(&facts.models, facts.memory_limit.as_ref()));
+    warnings.extend(too_little_memory(facts));
     warnings.extend(taken_ports(&facts.http));
     let unknown =
         |name| format!("the environment variable {name} is set, but onnxd has no such setting: see onnxd --help");
@@ -78,7 +79,8 @@ fn too_many_model_threads(models: &ModelsFacts, usable: usize) -> Vec<String> {
 }
 
 fn too_few_open_files(facts: &Facts) -> Option<String> {
-    let (wanted, limit) = (facts.limits.max_connections as u64 + OTHER_OPEN_FILES, facts.limits.max_open_files?);
+    let connections = facts.limits.max_connections + reserved_connections(facts.limits.max_connections);
+    let (wanted, limit) = (connections as u64 + OTHER_OPEN_FILES, facts.limits.max_open_files?);
     (wanted > limit).then(|| {
         format!(
             "--max-connections {} is more than the limit of {limit} open files allows: raise that to {wanted} or more \
@@ -88,14 +90,23 @@ fn too_few_open_files(facts: &Facts) -> Option<String> {
     })
 }
 
-fn too_little_memory(models: &ModelsFacts, limit: Option<&MemoryFacts>) -> Option<String> {
-    let limit = limit?.bytes;
-    let needed = models.memory_bytes();
-    (needed > limit).then(|| {
-        format!(
+fn too_little_memory(facts: &Facts) -> Option<String> {
+    let limit = facts.memory_limit.as_ref()?.bytes;
+    let (models, bodies) = (facts.models.memory_bytes(), facts.limits.max_buffered_bytes as u64);
+    if models > limit {
+        return Some(format!(
             "the models' files take {} in memory, counted once an instance, but the limit is {}: raise it, or serve fewer \
              models or instances",
-            size(needed),
+            size(models),
+            size(limit)
+        ));
+    }
+    (models.saturating_add(bodies) > limit).then(|| {
+        format!(
+            "the models' files ({}) and --max-buffered-bytes ({}) take more than the memory limit of {}: lower \
+             --max-buffered-bytes, or raise the limit",
+            size(models),
+            size(bodies),
             size(limit)
         )
     })
@@ -105,7 +116,7 @@ fn too_little_memory(models: &ModelsFacts, limit: Option<&MemoryFacts>) -> Optio
 mod tests {
     use super::*;
     use crate::cli::doctor::{
-        facts::{QuotaFacts, ServerLimits},
+        facts::{MemoryFacts, QuotaFacts, ServerLimits},
         models::ModelFacts,
     };
 
@@ -114,7 +125,7 @@ mod tests {
         Facts {
             cpus: CpuFacts { online: Some(8), affinity: 4, quota: None, usable: 4 },
             http: HttpFacts { threads: 4, ..HttpFacts::default() },
-            limits: ServerLimits { max_connections: 1000, max_open_files: Some(1064), ..ServerLimits::default() },
+            limits: ServerLimits { max_connections: 1000, max_open_files: Some(1128), ..ServerLimits::default() },
             models: models(&[(1, 1), (1, 1), (1, 1), (1, 1), (1, 1)]),
             memory_limit: Some(MemoryFacts { bytes: 5000, source: String::new() }),
             ..Facts::default()
@@ -150,7 +161,7 @@ mod tests {
         let quota = |cpus| Some(QuotaFacts { cpus, source: String::new() });
         assert_warns(|facts| facts.cpus.quota = quota(1.5), "quota of 1.5 is not a whole number");
         assert_warns(|facts| facts.http.threads = 5, "--http-threads 5 is more than the 4");
-        assert_warns(|facts| facts.limits.max_connections = 1001, "raise that to 1065 or more");
+        assert_warns(|facts| facts.limits.max_connections = 1001, "raise that to 1129 or more");
         assert_warns(|facts| facts.http.is_port_taken = true, "port 0 is taken");
         let taken = |facts: &mut Facts| {
             facts.http =
@@ -160,6 +171,7 @@ mod tests {
         assert_warns(|facts| facts.unknown_variables = vec!["ONNXD_PROT".to_owned()], "ONNXD_PROT is set");
         let tight = MemoryFacts { bytes: 4999, source: String::new() };
         assert_warns(|facts| facts.memory_limit = Some(tight), "take 4.9 KiB in memory");
+        assert_warns(|facts| facts.limits.max_buffered_bytes = 1, "--max-buffered-bytes (1 B) take more than");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     cpu::CpuBudget,
     engine::onnx_runtime::OrtEngine,
     error::{Error, Result},
+    serving::budget::buffered_bytes,
 };
 
 /// The locale that a model with a StringNormalizer asks for unless it names another.
@@ -79,6 +80,8 @@ pub(super) struct HttpFacts {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct ServerLimits {
     pub(super) max_body_bytes: usize,
+    /// What all bodies may take together: the setting or its default.
+    pub(super) max_buffered_bytes: usize,
     pub(super) request_timeout_seconds: f64,
     pub(super) keep_alive_seconds: f64,
     pub(super) max_connections: usize,
@@ -170,6 +173,7 @@ fn is_taken(bound: &io::Result<TcpListener>, (host, port): (&str, u16), problems
 fn server_limits(limits: &LimitSettings) -> ServerLimits {
     ServerLimits {
         max_body_bytes: limits.max_body_bytes,
+        max_buffered_bytes: buffered_bytes(limits),
         request_timeout_seconds: limits.request_timeout.as_secs_f64(),
         keep_alive_seconds: limits.keep_alive.as_secs_f64(),
         max_connections: limits.max_connections,

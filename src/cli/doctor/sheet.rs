@@ -74,6 +74,14 @@ fn add_server(page: &mut Page, facts: &Facts) {
         None => page.entry("gRPC", "on the port of HTTP"),
     }
     page.entry("body", &format!("up to {}", size(limits.max_body_bytes as u64)));
+    let (bodies, models) = (limits.max_buffered_bytes as u64, facts.models.memory_bytes());
+    let memory = format!(
+        "up to {}: {} for bodies, {} for models; what runs allocate comes on top",
+        size(bodies.saturating_add(models)),
+        size(bodies),
+        size(models)
+    );
+    page.entry("memory", &memory);
     let timeouts = format!(
         "{} s for a request, {} s for its head or idle",
         limits.request_timeout_seconds, limits.keep_alive_seconds

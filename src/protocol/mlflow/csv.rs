@@ -38,6 +38,9 @@ pub fn decode(schema: &Schema, body: &[u8]) -> Result<InferRequest> {
             let message = format!("line {}: Expected {width} fields, but got {}", line(&record), record.len());
             return Err(Error::invalid(message));
         }
+        if frame.rows() == schema.max_rows() {
+            return Err(too_many_rows(schema.max_rows(), &mut lines));
+        }
         row.clear();
         for (field, data_type) in record.iter().zip(&types) {
             row.push(if row.is_empty() { b'[' } else { b',' });
@@ -51,6 +54,15 @@ pub fn decode(schema: &Schema, body: &[u8]) -> Result<InferRequest> {
     let mut request = InferRequest::default();
     frame.finish(&mut request.inputs).map_err(|error| error.context("after line 1, the names of the columns"))?;
     Ok(request)
+}
+
+/// Counts the lines that are left after the first one too many.
+fn too_many_rows(max_rows: usize, lines: &mut CsvReader<&[u8]>) -> Error {
+    let (mut record, mut rows) = (ByteRecord::new(), max_rows.saturating_add(1));
+    while lines.read_byte_record(&mut record).is_ok_and(|more| more) {
+        rows += 1;
+    }
+    Error::too_many_rows(max_rows, rows)
 }
 
 fn header(lines: &mut CsvReader<&[u8]>) -> Result<Vec<Arc<str>>> {

@@ -36,6 +36,7 @@ const FORMATS: &str = "{'dataframe_split', 'dataframe_records', 'instances', 'in
 /// `InvalidArgument`, in MLflow's words where it has any.
 pub fn decode(schema: &Schema, body: &[u8]) -> Result<(InferRequest, Form)> {
     let mut reader = Reader::of_body(body)?;
+    reader.limit_rows(schema.max_rows());
     if reader.kind()? != Kind::Object {
         return Err(not_an_object(&mut reader));
     }

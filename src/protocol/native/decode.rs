@@ -48,6 +48,7 @@ pub struct Decoded {
 /// the feature or the index.
 pub fn decode(schema: &Schema, body: &[u8]) -> Result<Decoded> {
     let mut reader = Reader::of_body(body)?;
+    reader.limit_rows(schema.max_rows());
     if reader.kind()? != Kind::Object {
         return Err(not_an_object(schema, &mut reader));
     }

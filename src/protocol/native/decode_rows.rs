@@ -141,6 +141,7 @@ impl<'s, S: Sink> Table<'s, S> {
             if !reader.more_elements()? {
                 return Ok(());
             }
+            reader.check_more_rows(self.rows)?;
             if self.rows == 1 {
                 self.sink.reserve_alike(reader.position() - start, reader.remaining());
             }

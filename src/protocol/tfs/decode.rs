@@ -54,6 +54,7 @@ impl Verb {
 /// `InvalidArgument`, in TensorFlow Serving's words where it has any.
 pub fn decode(schema: &Schema, verb: Verb, body: &[u8]) -> Result<(InferRequest, Form)> {
     let mut reader = Reader::of_body(body)?;
+    reader.limit_rows(schema.max_rows());
     if reader.kind()? != Kind::Object {
         return Err(reader.mismatch("an object").context("JSON Value: Is not object").into());
     }

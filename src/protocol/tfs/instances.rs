@@ -102,6 +102,9 @@ fn read_objects(specs: &[TensorSpec], reader: &mut Reader<'_>, inputs: &mut Inpu
         })?;
         rows += 1;
         more = reader.more_elements()?;
+        if more {
+            reader.check_more_rows(rows)?;
+        }
         if rows == 1 {
             stacks.reserve_alike(reader.position() - start, reader.remaining());
         }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,7 +15,10 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tonic::{Code, Status};
 
-use crate::transport::grpc::call::Call;
+use crate::{
+    serving::budget::{CALL_CHARGE, SharedCharge},
+    transport::grpc::call::Call,
+};
 
 /// What ends a stream that would go on.
 pub(super) type End = Pin<Box<dyn Future<Output = Status> + Send>>;
@@ -26,13 +30,16 @@ pin_project! {
         body: Body,
         call: Call,
         end: Option<End>,
+        // Of a stream, whose messages are read while it is answered.
+        charge: Option<Arc<SharedCharge>>,
         ended: bool,
     }
 }
 
 impl AnswerBody {
-    pub(super) fn new(body: Body, call: Call, end: Option<End>) -> Self {
-        Self { body, call, end, ended: false }
+    pub(super) fn new(body: Body, call: Call, end: Option<(End, Arc<SharedCharge>)>) -> Self {
+        let (end, charge) = end.unzip();
+        Self { body, call, end, charge, ended: false }
     }
 }
 
@@ -45,7 +52,11 @@ impl HttpBody for AnswerBody {
         if *this.ended {
             return Poll::Ready(None);
         }
-        match (this.body.poll_frame(context), this.end) {
+        let polled = match this.charge {
+            Some(charge) => CALL_CHARGE.sync_scope(Arc::clone(charge), || this.body.poll_frame(context)),
+            None => this.body.poll_frame(context),
+        };
+        match (polled, this.end) {
             (Poll::Ready(frame), _) => {
                 if let Some(trailers) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref()) {
                     this.call.set_code(code_in(trailers).unwrap_or(Code::Unknown));

@@ -5,11 +5,11 @@ use std::{error::Error as _, future::pending, panic::AssertUnwindSafe, sync::Arc
 use axum::{
     Router,
     body::Body,
-    extract::Request,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use futures_util::FutureExt as _;
+use hyper::Request;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::{Code, Status, codec::CompressionEncoding, service::Routes};
 use tonic_health::pb::{self as health_pb, health_server::HealthServer};
@@ -28,16 +28,22 @@ use crate::{
         self, inference::grpc_inference_service_server::GrpcInferenceServiceServer,
         onnxd_v1::prediction_service_server::PredictionServiceServer,
     },
-    serving::service::InferenceService,
+    serving::{
+        budget::{Budget, CALL_CHARGE, SharedCharge},
+        service::InferenceService,
+    },
     transport::{
         closing::{Closing, stopping},
+        decompression::Coding,
         grpc::{
             answer_body::{AnswerBody, End, code_in},
+            arriving::Arriving,
             call::{Call, Caller},
             health::Health,
             inference::service::OpenInference,
             methods::{Method, Methods},
             predict::Predictions,
+            request_body::{ChargedBody, decompressed},
             timeout::grpc_timeout,
         },
         http::pipeline::layers::access_log,
@@ -60,10 +66,11 @@ pub struct GrpcApp {
     methods: Arc<Methods>,
     request_timeout: Duration,
     max_body_bytes: usize,
+    budget: Arc<Budget>,
 }
 
 /// Tells whether a request is for gRPC.
-pub fn is_grpc<B>(request: &http::Request<B>) -> bool {
+pub fn is_grpc<B>(request: &Request<B>) -> bool {
     let content_type = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let suffix = content_type.and_then(|value| value.strip_prefix(CONTENT_TYPE));
     suffix.is_some_and(|suffix| matches!(suffix.first(), None | Some(b'+' | b';')))
@@ -110,11 +117,12 @@ impl GrpcApp {
             methods,
             request_timeout: config.limits.request_timeout,
             max_body_bytes: config.limits.max_body_bytes,
+            budget: Arc::clone(service.budget()),
         })
     }
 
     /// Answers a call. Dropping the future, or the answer's body, cancels it.
-    pub async fn answer(self, request: Request, closing: Closing) -> Response {
+    pub async fn answer(self, request: Request<Arriving>, closing: Closing) -> Response {
         if !is_grpc(&request) {
             let expected = "expected gRPC: content-type application/grpc";
             return (StatusCode::UNSUPPORTED_MEDIA_TYPE, expected).into_response();
@@ -137,11 +145,11 @@ impl GrpcApp {
     /// Hands the request to its service within the time it has.
     async fn dispatch(
         &self,
-        mut request: Request,
+        request: Request<Arriving>,
         method: &Method,
         call: &mut Call,
         closing: Closing,
-    ) -> (Response, Option<End>) {
+    ) -> (Response, Option<(End, Arc<SharedCharge>)>) {
         let asked = match grpc_timeout(request.headers()) {
             Ok(asked) => asked,
             Err(error) => return (Status::from(error).into_http(), None),
@@ -149,25 +157,40 @@ impl GrpcApp {
         let allowed = asked.map_or(self.request_timeout, |asked| asked.min(self.request_timeout));
         let now = Instant::now();
         let deadline = Deadline { at: now + allowed, allowed };
-        let caller = Caller::new(deadline, closing.clone());
+        let charge = Arc::new(SharedCharge::new(Arc::clone(&self.budget)));
+        let caller = Caller::new(deadline, closing.clone(), Arc::clone(&charge));
         call.watch(&caller);
+        let mut request = self.charged(request, &charge);
         request.extensions_mut().insert(caller);
         compress_like_the_request(request.headers_mut());
         // A stream goes on for as long as its client wants; only each of its requests has the usual time.
         let closing = (!ENDING_BY_THEMSELVES.contains(&&*method.path)).then_some(closing);
         let asked = asked.map(|allowed| Deadline { at: now + allowed, allowed });
-        let end = method.is_stream.then(|| end_of_stream(asked, closing));
+        let end = method.is_stream.then(|| (end_of_stream(asked, closing), Arc::clone(&charge)));
         let span = match access_log::is_on() {
             true => tracing::info_span!("request", request_id = %call.id()),
             false => Span::none(),
         };
-        let answer = AssertUnwindSafe(self.routes.clone().oneshot(request)).catch_unwind().instrument(span);
+        let answer = CALL_CHARGE.scope(charge, self.routes.clone().oneshot(request));
+        let answer = AssertUnwindSafe(answer).catch_unwind().instrument(span);
         let response = match timeout_at(deadline.at, answer).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Err(panic)) => Status::from(of_panic(&*panic)).into_http(),
             Err(_elapsed) => Status::from(deadline.passed()).into_http(),
         };
         (response, end)
+    }
+
+    /// Charges the request's body as it is received, and decompresses its messages.
+    fn charged(&self, request: Request<Arriving>, charge: &Arc<SharedCharge>) -> Request<Body> {
+        let coding = request.headers().get(GRPC_ENCODING).and_then(|name| Coding::named(name.as_bytes()));
+        request.map(|body| {
+            let body = ChargedBody::new(body, Arc::clone(charge));
+            match coding {
+                Some(coding) => decompressed(body, coding, self.max_body_bytes),
+                None => Body::new(body),
+            }
+        })
     }
 
     /// Gives what tonic itself refuses the code that the same has elsewhere, and logs what is our own fault.

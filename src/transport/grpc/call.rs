@@ -12,7 +12,7 @@ use crate::{
     edge::{prediction::Deadline, request_id::RequestId},
     error::{Error, Result},
     logging::ACCESS_TARGET as TARGET,
-    serving::served_model::ServedModel,
+    serving::{budget::SharedCharge, served_model::ServedModel},
     transport::{closing::Closing, grpc::methods::Method, http::pipeline::layers::access_log},
 };
 
@@ -24,11 +24,13 @@ pub(super) struct Caller {
     /// Tells when a stream must end.
     pub(super) closing: Closing,
     answered_by: Arc<OnceLock<Arc<ServedModel>>>,
+    /// What the messages of the call were charged.
+    pub(super) charge: Arc<SharedCharge>,
 }
 
 impl Caller {
-    pub(super) fn new(deadline: Deadline, closing: Closing) -> Self {
-        Self { deadline, closing, answered_by: Arc::default() }
+    pub(super) fn new(deadline: Deadline, closing: Closing, charge: Arc<SharedCharge>) -> Self {
+        Self { deadline, closing, answered_by: Arc::default(), charge }
     }
 
     /// Takes the caller out of a request.

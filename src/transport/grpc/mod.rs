@@ -7,9 +7,11 @@
 
 mod answer_body;
 pub mod app;
+pub mod arriving;
 mod call;
 mod health;
 pub mod inference;
 mod methods;
 mod predict;
+mod request_body;
 mod timeout;

@@ -31,7 +31,7 @@ impl PredictionService for Predictions {
         let (name, version) = (given(&message.model), given(&message.model_version));
         let model = self.0.resolve(ModelRef::new(name.as_deref(), version.as_deref()))?;
         caller.answered_by(&model);
-        let outcome = prediction::predict(&self.0, &model, caller.deadline, Rows, || ready(Ok(message))).await;
+        let outcome = prediction::predict(&self.0, &model, caller.deadline, Rows, || ready(Ok((message, ())))).await;
         Ok(Response::new(outcome?))
     }
 }

@@ -34,7 +34,7 @@ pub(super) async fn infer(
 ) -> Result<ModelInferResponse> {
     let model = find(service, &request.model_name, given_version(&request.model_version)?)?;
     caller.answered_by(&model);
-    prediction::predict(service, &model, deadline, OpenInference, || ready(Ok(request))).await
+    prediction::predict(service, &model, deadline, OpenInference, || ready(Ok((request, ())))).await
 }
 
 /// Takes the version of a request; empty is none.

@@ -53,11 +53,14 @@ pub(super) fn answers(
     let (service, closing) = (Arc::clone(service), caller.closing.clone());
     let answer = move |(place, message): (Place, Result<ModelInferRequest, Status>)| {
         let (service, caller) = (Arc::clone(&service), caller.clone());
+        // Freed with this answer, not with the stream.
+        let charge = caller.charge.split();
         async move {
             let answer = match message {
                 Ok(request) => Ok(answer(&service, &caller, request).await),
                 Err(status) => Err(status),
             };
+            drop(charge);
             (place, answer)
         }
     };

@@ -14,7 +14,11 @@ use std::{
 use futures_util::{StreamExt as _, future::Either, stream::FuturesUnordered};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::watch, time::sleep_until};
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, watch},
+    time::sleep_until,
+};
 use tower::Service as _;
 
 use crate::transport::{
@@ -32,10 +36,14 @@ pub struct Activity {
     begun: AtomicBool,
     /// Whether a request is being answered.
     answering: AtomicBool,
+    /// Whether the client has not taken all that was written.
+    stalled: AtomicBool,
     /// Whether the body of that request has been read to its end.
     body_read: AtomicBool,
     /// When the connection was opened, or the last answer made or written. Held for an instant, and never contended.
     waiting_since: Mutex<Instant>,
+    /// Signalled when another connection needs the place of this one.
+    evicted: Notify,
 }
 
 impl Default for Activity {
@@ -48,7 +56,8 @@ impl Activity {
     /// Begins with no request.
     pub fn new() -> Self {
         let (begun, answering, body_read) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(true));
-        Self { begun, answering, body_read, waiting_since: Mutex::new(Instant::now()) }
+        let (stalled, evicted) = (AtomicBool::new(false), Notify::new());
+        Self { begun, answering, stalled, body_read, waiting_since: Mutex::new(Instant::now()), evicted }
     }
 
     /// Says that a request is here, and whether its body ends with its head.
@@ -71,7 +80,12 @@ impl Activity {
     /// Says that the request is answered `now`.
     pub fn end(&self, now: Instant) {
         self.answering.store(false, Ordering::Release);
-        self.wrote(now);
+        self.wait_since(now);
+    }
+
+    /// Notes that a write waits for the client.
+    pub fn stalled(&self) {
+        self.stalled.store(true, Ordering::Release);
     }
 
     /// Waits until the server gives up requests that have not arrived whole; for ever if this one has.
@@ -87,7 +101,28 @@ impl Activity {
 
     /// Says that something was written `now`, after a wait.
     pub fn wrote(&self, now: Instant) {
+        self.stalled.store(false, Ordering::Release);
+        self.wait_since(now);
+    }
+
+    fn wait_since(&self, now: Instant) {
         *self.waiting_since.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// Returns when the last request ended, or `None` while one is being answered or its answer is being taken.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let since = || *self.waiting_since.lock().unwrap_or_else(PoisonError::into_inner);
+        (!self.answering.load(Ordering::Acquire) && !self.stalled.load(Ordering::Acquire)).then(since)
+    }
+
+    /// Asks the connection to close if it is still idle.
+    pub fn evict(&self) {
+        self.evicted.notify_one();
+    }
+
+    /// Waits until the connection is asked to close.
+    pub async fn evicted(&self) {
+        self.evicted.notified().await;
     }
 
     /// Waits until there has been no request for `keep_alive`: neither a whole head of one, nor one being answered.
@@ -112,6 +147,7 @@ impl Activity {
 /// Why a connection is ended from this side.
 enum End {
     Idle,
+    Evicted,
     Told,
 }
 
@@ -120,12 +156,12 @@ enum End {
 pub async fn serve_connection(
     stream: TcpStream,
     http: Arc<Http>,
+    activity: Arc<Activity>,
     mut closing: watch::Receiver<ClosingStage>,
     keep_alive: Duration,
 ) {
     // A small answer must not wait for the acknowledgement of the one before it.
     let _unsupported = stream.set_nodelay(true);
-    let activity = Arc::new(Activity::new());
     let stream = StallGuard::new(stream, keep_alive, Arc::clone(&activity));
     let service = RefCell::new(http.service(ConnectionTimer::new(keep_alive), Arc::clone(&activity)));
     let answer = service_fn(move |request: Request<Incoming>| service.borrow_mut().call(request));
@@ -133,10 +169,14 @@ pub async fn serve_connection(
     let given_up = activity.given_up(closing.clone());
     // Polled only when one of them is woken, and not with each request.
     let mut ends = FuturesUnordered::new();
-    ends.push(Either::Left(async {
+    ends.push(Either::Left(Either::Left(async {
         activity.idle_for(keep_alive).await;
         End::Idle
-    }));
+    })));
+    ends.push(Either::Left(Either::Right(async {
+        activity.evicted().await;
+        End::Evicted
+    })));
     ends.push(Either::Right(async {
         // A sender that is gone means the same: the server has ended.
         let _told = closing.changed().await;
@@ -151,7 +191,11 @@ pub async fn serve_connection(
                 tracing::debug!("a connection was idle for {keep_alive:?}");
                 return;
             }
-            End::Told => {
+            End::Evicted if activity.idle_since().is_some() => {
+                tracing::debug!("an idle connection was closed to make room");
+                return;
+            }
+            End::Evicted | End::Told => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = connection => ended,

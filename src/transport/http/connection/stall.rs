@@ -45,7 +45,10 @@ impl<S> StallGuard<S> {
             }
             return written;
         }
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.patience)));
+        let timer = self.timer.get_or_insert_with(|| {
+            self.activity.stalled();
+            Box::pin(sleep(self.patience))
+        });
         timer.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     transport::http::pipeline::{
         app::App,
         arrival::{Arrival, CalledBody},
-        body::UnreadBody,
+        body::{BodyLimits, UnreadBody},
     },
 };
 
@@ -71,7 +71,14 @@ pub fn answer_with<P: Protocol<Body = Bytes>>(
 ) -> impl Future<Output = Response> + Send {
     // Field by field: what is taken apart lies in the future twice, too.
     async move {
-        let read = || begun.body.read(app.config.limits.max_body_bytes, begun.deadline);
+        let read = || {
+            let limits = BodyLimits {
+                max_body_bytes: app.config.limits.max_body_bytes,
+                budget: app.service.budget(),
+                element_bytes: begun.model.element_bytes,
+            };
+            begun.body.read(limits, begun.deadline)
+        };
         match prediction::predict(&app.service, &begun.model, begun.deadline, protocol, read).await {
             Ok(answer) => {
                 let mut headers = begun.headers;

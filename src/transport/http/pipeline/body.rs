@@ -5,17 +5,34 @@ use axum::{
     http::{HeaderMap, header},
 };
 use bytes::BytesMut;
+use futures_util::FutureExt as _;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
 use crate::{
     edge::prediction::Deadline,
     error::{Error, ErrorKind, Result},
+    serving::budget::{Budget, Charge, UNFINISHED_BYTES},
     transport::http::pipeline::arrival::RequestBody,
 };
 
 /// After so many bytes, which take less than half a millisecond to decompress, reading a body lets others have their turn.
 const TURN_BYTES: usize = 256 * 1024;
+/// A body up to this size that arrives whole is charged by its length alone.
+const SMALL_BYTES: usize = 64 * 1024;
+/// The fewest bytes that an element takes in a body: a digit and a comma.
+const MIN_ELEMENT_BYTES: usize = 2;
+
+/// What bounds the memory of a body.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits<'a> {
+    /// `--max-body-bytes`.
+    pub max_body_bytes: usize,
+    /// `--max-buffered-bytes`, which all bodies share.
+    pub budget: &'a Budget,
+    /// The memory that an element of the tensor takes which the body becomes, in bytes.
+    pub element_bytes: usize,
+}
 
 /// A body that is still to be read, without the rest of its request, which would only be carried about.
 #[derive(Debug)]
@@ -31,32 +48,60 @@ impl UnreadBody {
         Self { body, asks_first: headers.contains_key(header::EXPECT) }
     }
 
-    /// Reads the whole body. What did not arrive by the deadline is the deadline layer's to refuse.
+    /// Reads the whole body, and charges the budget for it and for the tensors that it becomes. What did not arrive by the
+    /// deadline is the deadline layer's to refuse.
     ///
     /// # Errors
-    /// `PayloadTooLarge` over the limit, `InvalidArgument` where it breaks off or is not what its `content-encoding` says.
+    /// `PayloadTooLarge` over a limit, `Overloaded` where the budget has no room, `InvalidArgument` where the body breaks
+    /// off or is not what its `content-encoding` says.
     #[expect(clippy::manual_async_fn, reason = "arguments of an async function lie in its future twice")]
-    pub fn read(mut self, max_body_bytes: usize, deadline: Deadline) -> impl Future<Output = Result<Bytes>> + Send {
+    pub fn read(
+        mut self,
+        limits: BodyLimits<'_>,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<(Bytes, Charge<'_>)>> + Send {
         // Most bodies come in one piece, and what is kept for others would be moved about with each request.
         async move {
             let declared = self.body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-            if let Some(declared) = declared.filter(|length| *length > max_body_bytes) {
-                return Err(Box::pin(self.refuse(max_body_bytes, declared, deadline)).await);
+            if let Some(declared) = declared.filter(|length| *length > limits.max_body_bytes) {
+                let error = too_large(limits.max_body_bytes, Some(declared));
+                return Err(Box::pin(self.refuse(error, limits.max_body_bytes, deadline)).await);
             }
-            let first = match self.body.frame().await {
-                Some(frame) => frame.map_err(|error| unreadable(&error))?.into_data().unwrap_or_default(),
-                None => return Ok(Bytes::new()),
+            // A body that is not there yet is charged before it is waited for.
+            let first = match self.body.frame().now_or_never() {
+                Some(Some(frame)) => frame.map_err(|error| unreadable(&error))?.into_data().unwrap_or_default(),
+                Some(None) => return Ok((Bytes::new(), limits.budget.empty_charge())),
+                None => Bytes::new(),
             };
-            match self.body.is_end_stream() && first.len() <= max_body_bytes {
-                true => Ok(first),
-                false => Box::pin(collect(self.body, first, max_body_bytes, declared)).await,
+            if self.body.is_end_stream() && first.len() <= SMALL_BYTES.min(limits.max_body_bytes) {
+                let bytes = first.len() + first.len() / MIN_ELEMENT_BYTES * limits.element_bytes;
+                if let Some(charge) = limits.budget.try_charge(bytes) {
+                    return Ok((first, charge));
+                }
             }
+            Box::pin(self.collect(first, limits, declared, deadline)).await
+        }
+    }
+
+    /// Collects the frames of a body, of which the first may be there.
+    async fn collect<'a>(
+        mut self,
+        first: Bytes,
+        limits: BodyLimits<'a>,
+        declared: Option<usize>,
+        deadline: Deadline,
+    ) -> Result<(Bytes, Charge<'a>)> {
+        match collect(&mut self.body, first, limits, declared).await {
+            Err(error) if matches!(error.kind(), ErrorKind::PayloadTooLarge | ErrorKind::Overloaded) => {
+                Err(self.refuse(error, limits.max_body_bytes, deadline).await)
+            }
+            collected => collected,
         }
     }
 
     /// Lets a client that is already sending finish, as far as twice the limit, so that it reads the answer instead of a
     /// reset connection. One that asked first (`expect: 100-continue`) is answered at once.
-    async fn refuse(mut self, max_body_bytes: usize, declared: usize, deadline: Deadline) -> Error {
+    async fn refuse(mut self, error: Error, max_body_bytes: usize, deadline: Deadline) -> Error {
         let mut left = if self.asks_first { 0 } else { max_body_bytes.saturating_mul(2) };
         let drain = async {
             while left > 0 {
@@ -65,28 +110,31 @@ impl UnreadBody {
             }
         };
         let _gave_up = tokio::time::timeout_at(deadline.at, drain).await;
-        too_large(max_body_bytes, Some(declared))
+        error
     }
 }
 
-/// Puts the frames of a body together, of which the first is there; a body of one frame is not copied.
+/// Puts the frames of a body together, of which the first may be there; a body of one frame is not copied.
 ///
 /// A buffer that grows is copied, and copying megabytes takes longer than the event loop may be held. So a body of declared
 /// length gets its room at once, which costs no memory before it is written to, and any other is kept in pieces.
-async fn collect(
-    mut body: RequestBody,
+async fn collect<'a>(
+    body: &mut RequestBody,
     mut first: Bytes,
-    max_body_bytes: usize,
+    limits: BodyLimits<'a>,
     declared: Option<usize>,
-) -> Result<Bytes> {
+) -> Result<(Bytes, Charge<'a>)> {
+    let mut charge = limits.budget.empty_charge();
+    charge.grow(UNFINISHED_BYTES + memory_of(&first, limits.element_bytes)).await?;
     let (mut piece, mut pieces) = (BytesMut::new(), Vec::new());
     let (mut length, mut bytes_in_turn) = (first.len(), 0);
     loop {
-        if length > max_body_bytes {
-            return Err(too_large(max_body_bytes, None));
+        if length > limits.max_body_bytes {
+            return Err(too_large(limits.max_body_bytes, None));
         }
         let Some(frame) = body.frame().await else { break };
         let Ok(data) = frame.map_err(|error| unreadable(&error))?.into_data() else { continue };
+        charge.grow(memory_of(&data, limits.element_bytes)).await?;
         length += data.len();
         if length == data.len() {
             first = data;
@@ -108,14 +156,21 @@ async fn collect(
             tokio::task::yield_now().await;
         }
     }
-    match pieces.is_empty() {
-        true if piece.is_empty() => Ok(first),
-        true => Ok(piece.freeze()),
+    let whole = match pieces.is_empty() {
+        true if piece.is_empty() => first,
+        true => piece.freeze(),
         false => {
             pieces.push(piece.freeze());
-            tokio::task::spawn_blocking(move || join(pieces, length)).await.map_err(Error::internal)
+            tokio::task::spawn_blocking(move || join(pieces, length)).await.map_err(Error::internal)?
         }
-    }
+    };
+    Ok((whole, charge))
+}
+
+/// Returns the memory that a part of a body takes together with the elements in it, which commas and lines separate.
+fn memory_of(data: &[u8], element_bytes: usize) -> usize {
+    let separators = data.iter().filter(|byte| matches!(byte, b',' | b'\n')).count();
+    data.len() + separators * element_bytes
 }
 
 /// Lays the pieces end to end; each is given back once it is copied.
@@ -157,13 +212,19 @@ mod tests {
     async fn read_counting_turns(frames: Vec<Bytes>) -> (Bytes, usize) {
         let body = Body::from_stream(stream::iter(frames.into_iter().map(Ok::<_, Infallible>)));
         let deadline = Deadline { at: Instant::now() + Duration::from_secs(60), allowed: Duration::from_secs(60) };
-        let mut reading = pin!(UnreadBody::new(&HeaderMap::new(), RequestBody::Boxed(body)).read(usize::MAX, deadline));
+        let budget = Budget::new(1 << 30);
+        let limits = BodyLimits { max_body_bytes: usize::MAX, budget: &budget, element_bytes: 8 };
+        let mut reading = pin!(UnreadBody::new(&HeaderMap::new(), RequestBody::Boxed(body)).read(limits, deadline));
         let mut turns = 0;
         let read = poll_fn(|context| {
             turns += 1;
             reading.as_mut().poll(context)
         });
-        (read.await.unwrap(), turns)
+        let (whole, charge) = read.await.unwrap();
+        assert!(budget.used() >= whole.len());
+        drop(charge);
+        assert_eq!(budget.used(), 0);
+        (whole, turns)
     }
 
     #[tokio::test]

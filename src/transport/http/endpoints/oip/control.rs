@@ -12,7 +12,7 @@ use crate::{
         pipeline::{
             app::App,
             arrival::{Arrival, CalledBody, Routed},
-            body::UnreadBody,
+            body::{BodyLimits, UnreadBody},
             url_path::UrlPath,
         },
     },
@@ -39,7 +39,9 @@ pub async fn refuse(UrlPath(_model): UrlPath<String>) -> ErrorResponse {
 
 async fn read_index_request(app: &App, arrival: Arrival) -> Result<IndexRequest, ErrorResponse> {
     let (head, CalledBody { call, body }) = arrival.into_parts();
-    let body = UnreadBody::new(&head.headers, body).read(app.config.limits.max_body_bytes, call.deadline()?).await?;
+    let limits =
+        BodyLimits { max_body_bytes: app.config.limits.max_body_bytes, budget: app.service.budget(), element_bytes: 0 };
+    let (body, _charge) = UnreadBody::new(&head.headers, body).read(limits, call.deadline()?).await?;
     match body.trim_ascii() {
         [] => Ok(IndexRequest::default()),
         json => serde_json::from_slice(json).map_err(|error| {

@@ -6,6 +6,7 @@
 #![expect(missing_docs, reason = "pin_project! takes no documentation on the fields of variants")]
 
 use std::{
+    io,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -13,25 +14,29 @@ use std::{
 use axum::{
     body::Body,
     http::{
-        Extensions, HeaderMap, HeaderValue, Request, StatusCode, Version,
+        Extensions, HeaderMap, HeaderValue, StatusCode, Version,
         header::{self, Entry},
     },
     response::{IntoResponse, Response},
 };
-use futures_util::future::BoxFuture;
+use futures_util::{
+    TryStreamExt as _,
+    future::{BoxFuture, ready},
+};
+use http_body_util::BodyDataStream;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _};
-use tower_http::{
-    compression::{
-        CompressionLayer,
-        predicate::{Predicate, SizeAbove},
-    },
-    decompression::{DecompressionBody, RequestDecompressionLayer},
+use tower_http::compression::{
+    CompressionLayer,
+    predicate::{Predicate, SizeAbove},
 };
 
-use crate::transport::http::pipeline::{
-    arrival::{Arrival, CalledBody, RequestBody},
-    layers::pieces::in_pieces,
+use crate::transport::{
+    decompression::Coding,
+    http::pipeline::{
+        arrival::{Arrival, CalledBody, RequestBody},
+        layers::pieces::in_pieces,
+    },
 };
 
 /// Below this size an answer is not compressed: it fits one packet anyway.
@@ -97,19 +102,39 @@ where
     let accepted = arrival.headers().get_all(header::ACCEPT_ENCODING);
     let may_compress = accepted.iter().any(|value| ACCEPTED_CODINGS.iter().any(|name| names(value, name)));
     accept_as_it_is(arrival.headers_mut());
-    let (head, CalledBody { call, body }) = arrival.into_parts();
+    let arrival = match decompressed(arrival) {
+        Ok(arrival) => arrival,
+        Err(refusal) => return Box::pin(ready(Ok(refusal))),
+    };
     let coded = ServiceBuilder::new()
         .map_response(IntoResponse::into_response)
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES).and(may_be_compressed)))
-        .layer(RequestDecompressionLayer::new())
-        .map_request(move |request: Request<DecompressionBody<RequestBody>>| {
-            let call = call.clone();
-            request.map(|body| CalledBody { call, body: RequestBody::Boxed(Body::new(body)) })
-        })
         // Compressing takes long; sending as it is does not.
         .map_response(move |response: Response| if may_compress { response.map(in_pieces) } else { response })
         .service(plain);
-    Box::pin(coded.oneshot(Request::from_parts(head, body)))
+    Box::pin(coded.oneshot(arrival))
+}
+
+/// Decompresses the body of a request that says it is compressed.
+///
+/// # Errors
+/// The answer 415 for a coding that is not known; its body is written by the layer of errors.
+#[expect(clippy::result_large_err, reason = "the error is the answer")]
+fn decompressed(mut arrival: Arrival) -> Result<Arrival, Response> {
+    let Some(value) = arrival.headers_mut().remove(header::CONTENT_ENCODING) else { return Ok(arrival) };
+    if value == "identity" {
+        return Ok(arrival);
+    }
+    let Some(coding) = Coding::named(value.as_bytes()) else {
+        let known = (header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, zstd"));
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, [known]).into_response());
+    };
+    arrival.headers_mut().remove(header::CONTENT_LENGTH);
+    Ok(arrival.map(|CalledBody { call, body }| {
+        let compressed = BodyDataStream::new(body).map_err(io::Error::other);
+        let body = RequestBody::Boxed(Body::from_stream(coding.decompress(compressed)));
+        CalledBody { call, body }
+    }))
 }
 
 /// Left in the extensions of a response that must stay as it is, because there are clients that accept compressed answers

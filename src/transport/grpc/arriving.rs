@@ -13,7 +13,7 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 
 /// A request's body that is counted until it has been read to its end or is dropped.
 #[derive(Debug)]
-pub(super) struct Arriving {
+pub struct Arriving {
     body: Incoming,
     /// The count; `None` once this body is not in it any more.
     count: Option<Arc<AtomicUsize>>,
@@ -21,7 +21,7 @@ pub(super) struct Arriving {
 
 impl Arriving {
     /// Takes a body, and the count of its connection.
-    pub(super) fn new(body: Incoming, count: Arc<AtomicUsize>) -> Self {
+    pub fn new(body: Incoming, count: Arc<AtomicUsize>) -> Self {
         let count = (!body.is_end_stream()).then_some(count);
         if let Some(count) = &count {
             count.fetch_add(1, Ordering::Relaxed);
