@@ -67,6 +67,24 @@ impl CpuBudget {
     }
 }
 
+/// Returns the memory that this process may use, in bytes: the tightest limit of its cgroups, or what the machine has if that
+/// is less. `None` where neither can be read.
+pub fn usable_memory_bytes() -> Option<u64> {
+    usable_memory(Path::new("/"))
+}
+
+fn usable_memory(root: &Path) -> Option<u64> {
+    let limit = CpuBudget::read(root).memory.map(|limit| limit.bytes);
+    limit.into_iter().chain(machine_memory(root)).min()
+}
+
+fn machine_memory(root: &Path) -> Option<u64> {
+    let text = fs::read_to_string(root.join("proc/meminfo")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kilobytes.checked_mul(1024)
+}
+
 fn threads(affinity: usize, quota: Option<&CpuQuota>) -> usize {
     let whole = |quota: &CpuQuota| (1..affinity).find(|count| *count as f64 >= quota.cpus);
     quota.and_then(whole).unwrap_or(affinity).max(1)
@@ -237,6 +255,23 @@ mod tests {
             ("sys/fs/cgroup/cpu/cpu.cfs_period_us", "50000\n"),
         ];
         assert_eq!(quota(&files), Some((2.0, "sys/fs/cgroup/cpu/cpu.cfs_quota_us".to_owned(), 2)));
+    }
+
+    #[test]
+    fn the_memory_is_the_limit_or_the_machines_whichever_is_less() {
+        let root = tempfile::tempdir().expect("a folder for the test");
+        assert_eq!(usable_memory(root.path()), None);
+        for (path, text, expected) in [
+            ("proc/meminfo", "MemTotal:        2048 kB\nMemFree:          1 kB\n", 2 << 20),
+            ("proc/self/cgroup", "0::/\n", 2 << 20),
+            ("sys/fs/cgroup/memory.max", "1048576\n", 1 << 20),
+            ("sys/fs/cgroup/memory.max", "4194304\n", 2 << 20),
+        ] {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().expect("a file in a folder")).expect("a folder");
+            fs::write(path, text).expect("a file");
+            assert_eq!(usable_memory(root.path()), Some(expected), "{text}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::{
         Engine, LoadOptions, Session, Terminate, convert,
         library::{self, Library},
         memory,
+        run_memory::{self, RunMemory},
         sharing::SharedWeights,
     },
     error::{Error, ErrorKind, Result},
@@ -55,6 +56,9 @@ impl OrtEngine {
                 .map_err(runtime_error)?;
             // Below warnings the runtime logs every node it optimises, through a callback a line.
             environment.set_log_level(LogLevel::Warning);
+            if let Err(error) = run_memory::register(&environment, &library.path) {
+                tracing::warn!("the memory of runs is not limited here: {error}");
+            }
             Ok(environment)
         };
         let environment = match ENVIRONMENT.get() {
@@ -84,7 +88,8 @@ impl Engine for OrtEngine {
             memory::give_back();
             let signature = convert::signature(&session, options.file)?;
             let run_options = Arc::new(Options(RunOptions::new().map_err(load_error)?));
-            sessions.push(Box::new(OrtSession { session, signature, run_options }));
+            let run_memory = options.run_memory;
+            sessions.push(Box::new(OrtSession { session, signature, run_options, run_memory }));
         }
         Ok(sessions)
     }
@@ -100,6 +105,7 @@ fn configure(environment: &Environment, options: &LoadOptions<'_>) -> ort::Resul
         .with_inter_threads(1)?
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
+        .with_env_allocators()?
         // The pattern is planned for one shape; with several it keeps the worst that it ever saw.
         .with_memory_pattern(options.file.fixed_shapes)?)
 }
@@ -108,6 +114,7 @@ struct OrtSession {
     session: ort::session::Session,
     signature: Signature,
     run_options: Arc<Options>,
+    run_memory: &'static RunMemory,
 }
 
 /// Options that can end the run they are used in.
@@ -143,9 +150,11 @@ impl Session for OrtSession {
         for input in inputs {
             values.push(convert::to_runtime(input)?);
         }
-        let outputs = self.session.run_with_options(&values[..], &self.run_options.0).map_err(runtime_error)?;
+        let charging = self.run_memory.charge();
+        let outputs = self.session.run_with_options(&values[..], &self.run_options.0);
+        let outputs = outputs.map_err(|error| charging.refusal().unwrap_or_else(|| runtime_error(error)))?;
         let converted = self.signature.outputs.iter().enumerate();
-        converted.map(|(index, spec)| convert::from_runtime(&outputs[index], spec)).collect()
+        converted.map(|(index, spec)| convert::from_runtime(&outputs[index], spec, &charging)).collect()
     }
 
     fn terminator(&self) -> Arc<dyn Terminate> {

@@ -9,7 +9,8 @@ use std::{
 
 use crate::{
     batching::lane::Lane,
-    engine::{Engine, LoadOptions},
+    config::memory::MemorySettings,
+    engine::{Engine, LoadOptions, run_memory::RunMemory},
     error::{Error, Result},
     metrics::{Loaded, Metrics},
     model::{
@@ -41,16 +42,19 @@ pub struct Loader {
     pub metrics: Arc<Metrics>,
     /// The longest that a batch may hold the event loop.
     pub inline_budget: Duration,
+    /// What the runs of all models may hold.
+    pub run_memory: &'static RunMemory,
 }
 
 impl Loader {
-    /// Makes a loader with metrics of its own and the default budget, for commands that do not serve.
+    /// Makes a loader with metrics of its own and the default budget.
     ///
     /// # Errors
     /// Those of [`Metrics::new`].
-    pub fn new(engine: Arc<dyn Engine>) -> Result<Self> {
+    pub fn new(engine: Arc<dyn Engine>, memory: &MemorySettings) -> Result<Self> {
         let metrics = Arc::new(Metrics::new(engine.version())?);
-        Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET })
+        let run_memory = RunMemory::limited(memory.run_bytes());
+        Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET, run_memory })
     }
 
     /// Loads every version of every model found, and settles each in the registry. Blocks; stops early once `stop` says so.
@@ -107,6 +111,7 @@ impl Loader {
             instances: manifest.instances.count,
             intra_op_threads: manifest.instances.intra_op_threads,
             file: &file,
+            run_memory: self.run_memory,
         };
         let mut sessions = self.engine.load(path, &options)?;
         let Some((session, others)) = sessions.split_first_mut() else {

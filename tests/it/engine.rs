@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use onnxd::{
-    engine::{Engine, LoadOptions, Session},
+    engine::{Engine, LoadOptions, Session, run_memory::RunMemory},
     model::onnx_file::{OnnxFile, weights::read_matrices},
     tensor::{shape::Shape, tensor::Tensor},
 };
@@ -18,7 +18,8 @@ const LONG: i64 = 2_000_000;
 
 fn load(path: &Path, instances: usize) -> Vec<Box<dyn Session>> {
     let file = OnnxFile::read(path).unwrap();
-    runtime().load(path, &LoadOptions { instances, intra_op_threads: 1, file: &file }).unwrap()
+    let options = LoadOptions { instances, intra_op_threads: 1, file: &file, run_memory: RunMemory::unlimited() };
+    runtime().load(path, &options).unwrap()
 }
 
 fn counting() -> Box<dyn Session> {

@@ -67,6 +67,7 @@ mod predict_models;
 mod protocols;
 mod readme;
 mod repository;
+mod run_memory;
 mod shutdown;
 mod shutdown_process;
 mod tfs;

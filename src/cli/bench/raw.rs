@@ -17,7 +17,7 @@ use crate::{
         },
         candidate::{Candidate, VersionFiles},
     },
-    engine::{Engine, LoadOptions, Session},
+    engine::{Engine, LoadOptions, Session, run_memory::RunMemory},
     error::{Error, Result},
     model::{
         manifest::{InstanceSettings, Manifest},
@@ -95,7 +95,8 @@ impl RawModel {
         let manifest = &*files.manifest;
         let file = OnnxFile::read(&files.path)?;
         let InstanceSettings { count: instances, intra_op_threads } = manifest.instances;
-        let options = LoadOptions { instances, intra_op_threads, file: &file };
+        let options =
+            LoadOptions { instances, intra_op_threads, file: &file, run_memory: RunMemory::unlimited() };
         let mut sessions = engine.load(&files.path, &options)?;
         let session = sessions.first_mut().ok_or_else(|| Error::internal("no instance was asked for"))?;
         let schema = Schema::new(session.signature().clone(), manifest, &file)?;

@@ -1,0 +1,28 @@
+//! What models may take of the memory, and the defaults that come from what the process may use.
+
+use clap::Args;
+
+use crate::{config::value::size_bytes, cpu};
+
+/// What models may take of the memory.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Limits")]
+pub struct MemorySettings {
+    /// Most memory that the runs of all models hold together, with the answers made of them. A run
+    /// that needs more is answered 413, or 429 where other runs hold the rest [default: half of the
+    /// memory limit, or of the machine's memory]
+    #[arg(long, value_name = "SIZE", env = "ONNXD_MAX_RUN_MEMORY", value_parser = size_bytes)]
+    pub max_run_memory: Option<usize>,
+}
+
+impl MemorySettings {
+    /// Returns the bytes that runs may hold; all there are where neither the setting nor the system says.
+    pub fn run_bytes(&self) -> usize {
+        self.max_run_memory.or_else(half_of_usable).unwrap_or(usize::MAX)
+    }
+}
+
+/// Runs get one half; the rest is for models and bodies.
+fn half_of_usable() -> Option<usize> {
+    cpu::usable_memory_bytes().and_then(|bytes| usize::try_from(bytes / 2).ok())
+}
