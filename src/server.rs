@@ -74,7 +74,11 @@ pub enum Ending {
 pub async fn bind(config: ServerConfig, engine: Arc<dyn Engine>) -> Result<Server> {
     let found = repository::find(&config.model_path, config.model_name.as_deref())?;
     warn_of_oversubscription(&found);
-    let loader = Loader { inline_budget: config.limits.inline_budget, ..Loader::new(engine, &config.memory)? };
+    let loader = Loader {
+        inline_budget: config.limits.inline_budget,
+        longest_run: config.limits.request_timeout,
+        ..Loader::new(engine, &config.memory)?
+    };
     let service = Arc::new(InferenceService::new(&found, &config, loader)?);
     let config = Arc::new(config);
     let http = Http::new(&service, &config)?;

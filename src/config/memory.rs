@@ -13,6 +13,10 @@ pub struct MemorySettings {
     /// memory limit, or of the machine's memory]
     #[arg(long, value_name = "SIZE", env = "ONNXD_MAX_RUN_MEMORY", value_parser = size_bytes)]
     pub max_run_memory: Option<usize>,
+    /// Largest model, its external data included; a larger one is not loaded [default: the half of the
+    /// memory limit, or of the machine's memory]
+    #[arg(long, value_name = "SIZE", env = "ONNXD_MAX_MODEL_BYTES", value_parser = size_bytes)]
+    pub max_model_bytes: Option<usize>,
 }
 
 impl MemorySettings {
@@ -20,9 +24,14 @@ impl MemorySettings {
     pub fn run_bytes(&self) -> usize {
         self.max_run_memory.or_else(half_of_usable).unwrap_or(usize::MAX)
     }
+
+    /// Returns the bytes that a model may have; all there are where neither the setting nor the system says.
+    pub fn model_bytes(&self) -> usize {
+        self.max_model_bytes.or_else(half_of_usable).unwrap_or(usize::MAX)
+    }
 }
 
-/// Runs get one half; the rest is for models and bodies.
+/// Runs get one half, and models the other.
 fn half_of_usable() -> Option<usize> {
     cpu::usable_memory_bytes().and_then(|bytes| usize::try_from(bytes / 2).ok())
 }

@@ -31,6 +31,9 @@ use crate::{
 /// The environment lives as long as the process: `ort` allows one, and refuses a second even after the first is gone.
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
 
+/// The most bytes that folding one node may give; what would give more is computed in every run.
+const FOLDING_LIMIT: &str = "optimization.constant_folding_max_output_size_in_bytes";
+
 /// ONNX Runtime, loaded.
 #[derive(Debug)]
 pub struct OrtEngine {
@@ -107,7 +110,8 @@ fn configure(environment: &Environment, options: &LoadOptions<'_>) -> ort::Resul
         .with_inter_op_spinning(false)?
         .with_env_allocators()?
         // The pattern is planned for one shape; with several it keeps the worst that it ever saw.
-        .with_memory_pattern(options.file.fixed_shapes)?)
+        .with_memory_pattern(options.file.fixed_shapes)?
+        .with_config_entry(FOLDING_LIMIT, options.file.folding_limit_bytes.to_string())?)
 }
 
 struct OrtSession {

@@ -17,11 +17,12 @@ use crate::{
         golden,
         manifest::Manifest,
         name::{ModelName, ModelVersion},
-        onnx_file::OnnxFile,
         repository::FoundModel,
         schema::Schema,
+        staged::StagedModel,
     },
     serving::{
+        bounded::with_bounded_runs,
         example,
         plan::Plan,
         probe::{probe, warm_up},
@@ -32,6 +33,9 @@ use crate::{
 
 /// The longest that a batch may hold the event loop, unless the settings say otherwise.
 pub const DEFAULT_INLINE_BUDGET: Duration = Duration::from_micros(500);
+
+/// The longest that a run may take before the model serves, unless the settings say otherwise.
+const DEFAULT_LONGEST_RUN: Duration = Duration::from_secs(30);
 
 /// Turns files into served models.
 #[derive(Clone)]
@@ -44,6 +48,10 @@ pub struct Loader {
     pub inline_budget: Duration,
     /// What the runs of all models may hold.
     pub run_memory: &'static RunMemory,
+    /// The most bytes of a model with its external data.
+    pub max_model_bytes: u64,
+    /// The longest that a run may take before the model serves.
+    pub longest_run: Duration,
 }
 
 impl Loader {
@@ -53,8 +61,14 @@ impl Loader {
     /// Those of [`Metrics::new`].
     pub fn new(engine: Arc<dyn Engine>, memory: &MemorySettings) -> Result<Self> {
         let metrics = Arc::new(Metrics::new(engine.version())?);
-        let run_memory = RunMemory::limited(memory.run_bytes());
-        Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET, run_memory })
+        Ok(Self {
+            engine,
+            metrics,
+            inline_budget: DEFAULT_INLINE_BUDGET,
+            run_memory: RunMemory::limited(memory.run_bytes()),
+            max_model_bytes: memory.model_bytes() as u64,
+            longest_run: DEFAULT_LONGEST_RUN,
+        })
     }
 
     /// Loads every version of every model found, and settles each in the registry. Blocks; stops early once `stop` says so.
@@ -106,22 +120,26 @@ impl Loader {
         manifest: &Manifest,
     ) -> Result<ServedModel> {
         let started = Instant::now();
-        let file = OnnxFile::read(path)?;
+        let staged = StagedModel::open(path, self.max_model_bytes)?;
         let options = LoadOptions {
             instances: manifest.instances.count,
             intra_op_threads: manifest.instances.intra_op_threads,
-            file: &file,
+            file: &staged.file,
             run_memory: self.run_memory,
         };
-        let mut sessions = self.engine.load(path, &options)?;
+        let mut sessions = self.engine.load(staged.path(), &options).map_err(|error| staged.without_copy(error))?;
+        let file = staged.into_file();
         let Some((session, others)) = sessions.split_first_mut() else {
             return Err(Error::internal("no instance was asked for"));
         };
         let schema = Schema::new(session.signature().clone(), manifest, &file)?;
-        let profile = probe(&mut **session, manifest.batching.max_batch_size);
+        let max_rows = manifest.batching.max_batch_size;
+        let profile = with_bounded_runs(&mut **session, self.longest_run, |session| probe(session, max_rows))?;
         let plan = Plan::new(&profile, manifest, self.inline_budget);
         let rows = profile.timings.last().map_or(1, |timing| timing.rows).min(plan.lane.limits.max_batch_rows);
-        others.iter_mut().for_each(|session| warm_up(&mut **session, rows));
+        for other in others {
+            with_bounded_runs(&mut **other, self.longest_run, |session| warm_up(session, rows))?;
+        }
         let example = match golden::read_beside(path)?.into_iter().next() {
             Some(case) => Some(case.request),
             None => example::synthetic_body(&schema)?,

@@ -21,9 +21,9 @@ use crate::{
     error::{Error, Result},
     model::{
         manifest::{InstanceSettings, Manifest},
-        onnx_file::OnnxFile,
         repository,
         schema::Schema,
+        staged::StagedModel,
     },
     request::{Tensors, ValidRequest},
     serving::probe::probe,
@@ -93,13 +93,13 @@ impl RawModel {
         let default = || self.0.iter().find(|files| files.is_default);
         let files = self.0.iter().find(named).or_else(default).ok_or_else(|| Error::not_found("it has no version"))?;
         let manifest = &*files.manifest;
-        let file = OnnxFile::read(&files.path)?;
+        let staged = StagedModel::open(&files.path, u64::MAX)?;
+        let file = &staged.file;
         let InstanceSettings { count: instances, intra_op_threads } = manifest.instances;
-        let options =
-            LoadOptions { instances, intra_op_threads, file: &file, run_memory: RunMemory::unlimited() };
-        let mut sessions = engine.load(&files.path, &options)?;
+        let options = LoadOptions { instances, intra_op_threads, file, run_memory: RunMemory::unlimited() };
+        let mut sessions = engine.load(staged.path(), &options)?;
         let session = sessions.first_mut().ok_or_else(|| Error::internal("no instance was asked for"))?;
-        let schema = Schema::new(session.signature().clone(), manifest, &file)?;
+        let schema = Schema::new(session.signature().clone(), manifest, file)?;
         let requests = valid_requests(&schema, bodies)?;
         let batches = best_batch(&mut **session, &requests, manifest)?;
 

@@ -131,3 +131,19 @@ fn looping(mut nodes: Vec<Node>, collected: &[&str], outputs: &[&str]) -> Node {
         Attribute { name: "body".to_owned(), graph: Some(body), kind: GRAPH_ATTRIBUTE, ..Attribute::default() };
     Node { attributes: vec![attribute], ..node("Loop", &["size", "", "zero"], outputs) }
 }
+
+/// Returns `y = x + sum(zeros)`, where the zeros are so many, and follow from a constant.
+pub fn folding(count: i64) -> Vec<u8> {
+    model(Graph {
+        nodes: vec![
+            node("ConstantOfShape", &["shape"], &["zeros"]),
+            node("Add", &["zeros", "zeros"], &["doubled"]),
+            Node { attributes: vec![number("keepdims", 0)], ..node("ReduceSum", &["doubled"], &["sum"]) },
+            node("Add", &["x", "sum"], &["y"]),
+        ],
+        name: "folding".to_owned(),
+        initializers: vec![integers("shape", &[1], &[count])],
+        inputs: vec![value("x", FLOAT, &[-1, 4])],
+        outputs: vec![value("y", FLOAT, &[-1, 4])],
+    })
+}
