@@ -9,6 +9,7 @@ pub mod bench;
 mod environment;
 mod library;
 mod log;
+pub mod memory;
 mod testing;
 mod usage;
 mod value;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValuePars
 
 use self::{
     bench::{BENCH_HELP, BenchSettings},
+    memory::MemorySettings,
     usage::parse_from,
     value::{
         connection_count, cors_origin, duration_or_zero, grpc_port, host, line_count, on_or_off, port,
@@ -116,6 +118,9 @@ pub struct ServerConfig {
     /// What is refused, and when.
     #[command(flatten)]
     pub limits: LimitSettings,
+    /// What models may take of the memory.
+    #[command(flatten)]
+    pub memory: MemorySettings,
     /// What is logged, and how.
     #[command(flatten)]
     pub log: LogSettings,
@@ -158,6 +163,9 @@ pub struct CheckSettings {
     #[arg(long, value_name = "NAME", env = "ONNXD_MODEL_NAME")]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub model_name: Option<String>,
+    /// What models may take of the memory.
+    #[command(flatten)]
+    pub memory: MemorySettings,
     /// What is logged, and how.
     #[command(flatten)]
     pub log: LogSettings,

@@ -4,7 +4,7 @@
 //! that only the log may show. Which HTTP status or gRPC code a kind becomes is decided in
 //! `edge/error.rs` and nowhere else. New kinds are added only when a caller must act differently on them.
 
-use std::{error, fmt};
+use std::{error, fmt, fmt::Write as _};
 
 /// The result of anything in onnxd that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -121,5 +121,39 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Writes a size as people read it: `64 MiB`, `1.4 KiB`, `12 bytes`.
+pub fn size(bytes: u64) -> String {
+    let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let mut text = String::new();
+    let _infallible = match units.iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) if bytes.is_multiple_of(*unit) => {
+            write!(text, "{} {name}", bytes / unit)
+        }
+        Some((name, unit)) => write!(text, "{:.1} {name}", bytes as f64 / *unit as f64),
+        None => write!(text, "{bytes} bytes"),
+    };
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_for_people() {
+        let cases = [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1024, "1 KiB"),
+            (1500, "1.5 KiB"),
+            (64 << 20, "64 MiB"),
+            (3 << 29, "1.5 GiB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(size(bytes), text);
+        }
     }
 }

@@ -93,8 +93,12 @@ pub enum Ending {
 pub async fn bind(config: ServerConfig, engine: Arc<dyn Engine>) -> Result<Server> {
     let found = repository::find(&config.model_path, config.model_name.as_deref())?;
     warn_of_oversubscription(&found);
-    let (inline_budget, max_rows) = (config.limits.inline_budget, config.limits.max_rows);
-    let loader = Loader { inline_budget, max_rows, ..Loader::new(engine)? };
+    let loader = Loader {
+        inline_budget: config.limits.inline_budget,
+        longest_run: config.limits.request_timeout,
+        max_rows: config.limits.max_rows,
+        ..Loader::new(engine, &config.memory)?
+    };
     let service = Arc::new(InferenceService::new(&found, &config, loader)?);
     let config = Arc::new(config);
     let http = Http::new(&service, &config)?;

@@ -16,7 +16,7 @@ use crate::{
         worker::WorkerLane,
     },
     engine::Session,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     metrics::ModelMetrics,
     request::{InferResponse, ValidRequest},
 };
@@ -119,7 +119,7 @@ impl Lane {
         while !parts.is_empty() {
             let begun = !answers.is_empty();
             let window = parts.drain(..parts.len().min(at_once)).map(|part| self.run_whole(part, deadline, begun));
-            answers.extend(try_join_all(window).await?);
+            answers.extend(try_join_all(window).await.map_err(|error| too_many_rows(error, begun))?);
         }
         join(&answers)
     }
@@ -158,6 +158,16 @@ impl Lane {
 impl fmt::Debug for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lane").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Parts that have begun are refused only memory, and the answers to the parts before hold it: waiting does not help.
+fn too_many_rows(error: Error, begun: bool) -> Error {
+    match error.kind() {
+        ErrorKind::Overloaded if begun => {
+            Error::new(ErrorKind::PayloadTooLarge, format!("{}: send the rows in several requests", error.message()))
+        }
+        _ => error,
     }
 }
 

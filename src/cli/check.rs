@@ -36,7 +36,7 @@ pub fn run(settings: &CheckSettings, engine: Arc<OrtEngine>) -> Result<ExitCode>
         Ok(found) => found,
         Err(error) => return Ok(fail(EXIT_USAGE, &error.to_string())),
     };
-    let loader = Loader::new(engine)?;
+    let loader = Loader::new(engine, &settings.memory)?;
     let runtime = runtime::Builder::new_current_thread().build().map_err(Error::internal)?;
     let candidates = Candidate::of_all(found);
     let mut failed = 0;

@@ -17,7 +17,7 @@ use crate::{
         inspect::document::Document,
         page::{Page, print},
     },
-    config::InspectSettings,
+    config::{InspectSettings, memory::MemorySettings},
     engine::onnx_runtime::OrtEngine,
     error::{Error, Result},
     model::repository::{self, FoundModel},
@@ -33,7 +33,7 @@ pub fn run(settings: &InspectSettings, engine: Arc<OrtEngine>) -> Result<ExitCod
         Ok(found) => found,
         Err(error) => return Ok(fail(EXIT_USAGE, &error.to_string())),
     };
-    let loader = Loader::new(engine)?;
+    let loader = Loader::new(engine, &MemorySettings::default())?;
     let mut documents = Vec::new();
     let mut page = Page::default();
     let mut exit_code = ExitCode::SUCCESS;

@@ -2,10 +2,7 @@
 //!
 //! Knows nothing of models. Names come from files that anyone may have written, so control characters are not passed on.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write as _},
-};
+use std::io::{self, Write as _};
 
 /// The widest line, but for words and commands that cannot be broken.
 const WIDTH: usize = 80;
@@ -138,20 +135,6 @@ pub(super) fn fill<'a>(pieces: impl Iterator<Item = &'a str>, width: usize) -> V
     lines
 }
 
-/// Writes a size as people read it: `64 MiB`, `1.4 KiB`, `12 bytes`.
-pub(super) fn size(bytes: u64) -> String {
-    let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    let mut text = String::new();
-    let _infallible = match units.iter().find(|(_, unit)| bytes >= *unit) {
-        Some((name, unit)) if bytes.is_multiple_of(*unit) => {
-            write!(text, "{} {name}", bytes / unit)
-        }
-        Some((name, unit)) => write!(text, "{:.1} {name}", bytes as f64 / *unit as f64),
-        None => write!(text, "{bytes} bytes"),
-    };
-    text
-}
-
 /// Writes a time with three digits: `46.2µs`, `1.23ms`, `2.10s`.
 pub(super) fn duration(seconds: f64) -> String {
     let (value, unit) = match seconds {
@@ -234,18 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_counts_are_for_people() {
-        let cases = [
-            (0, "0 bytes"),
-            (1023, "1023 bytes"),
-            (1024, "1 KiB"),
-            (1500, "1.5 KiB"),
-            (64 << 20, "64 MiB"),
-            (3 << 29, "1.5 GiB"),
-        ];
-        for (bytes, text) in cases {
-            assert_eq!(size(bytes), text);
-        }
+    fn counts_are_for_people() {
         assert_eq!(count(1, "model"), "1 model");
         assert_eq!(count(0, "model"), "0 models");
     }

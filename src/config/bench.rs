@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use crate::config::{
     GrpcPort, HttpSettings, LimitSettings, LogSettings, RuntimeSettings, ServerConfig,
+    memory::MemorySettings,
     value::{connection_count, duration_or_zero, header, positive_duration, request_count, request_rate, thread_count},
 };
 
@@ -144,6 +145,7 @@ impl BenchSettings {
             model_name: None,
             http,
             limits: self.limits.clone(),
+            memory: MemorySettings::default(),
             log: self.log.clone(),
             runtime: self.runtime.clone(),
         }

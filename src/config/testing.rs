@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::config::{
     GrpcPort, HttpSettings, LimitSettings, LogFilter, LogFormat, LogSettings, RuntimeSettings, ServerConfig,
-    environment::variable,
+    environment::variable, memory::MemorySettings,
 };
 
 /// How long a server waits for anything: longer than any test. A limit in time that a busy machine can reach would make
@@ -39,6 +39,7 @@ impl ServerConfig {
                 drain_delay: Duration::ZERO,
                 shutdown_grace: PATIENCE,
             },
+            memory: MemorySettings::default(),
             log: LogSettings {
                 level: LogFilter::default(),
                 format: Some(LogFormat::Text),

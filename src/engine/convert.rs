@@ -1,12 +1,17 @@
 //! Between the runtime's values and types and ours.
 
+use bytemuck::NoUninit;
+use bytes::Bytes;
 use ort::{
     session::SessionInputValue,
     value::{DynValue, MapValueType, Outlet, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType},
 };
 
 use crate::{
-    engine::strings,
+    engine::{
+        run_memory::{Charging, Held},
+        strings,
+    },
     error::{Error, Result},
     model::{
         onnx_file::OnnxFile,
@@ -144,23 +149,48 @@ pub(super) fn dims_of(shape: &Shape) -> Result<Vec<i64>> {
 
 /// Copies an output out of the runtime; maps become an FP32 `[N, C]` tensor whose columns are in the order of their keys.
 ///
+/// What a copy takes, and what its text will take, is charged to the run's memory until the tensor is dropped.
+///
 /// # Errors
-/// `Internal` where the value is not what the signature declares.
-pub(super) fn from_runtime(value: &DynValue, spec: &OutputSpec) -> Result<Tensor> {
+/// `Internal` where the value is not what the signature declares; those of [`Charging::hold_answer`].
+pub(super) fn from_runtime(value: &DynValue, spec: &OutputSpec, charging: &Charging) -> Result<Tensor> {
     if let Some(keys) = &spec.map_keys {
-        return from_maps(value, keys);
+        return from_maps(value, keys, charging);
     }
-    dispatch!(spec.tensor.data_type, copy(value), bool: copy_bools(value), bytes: strings::from_runtime(value))
+    dispatch!(
+        spec.tensor.data_type,
+        copy(value, charging),
+        bool: copy_bools(value, charging),
+        bytes: strings::from_runtime(value, charging)
+    )
 }
 
-fn copy<T: Element + PrimitiveTensorElementType + Clone>(value: &DynValue) -> Result<Tensor> {
+/// Elements that are charged to the memory of runs.
+struct Elements<T> {
+    values: Vec<T>,
+    _held: Held,
+}
+
+impl<T: NoUninit> AsRef<[u8]> for Elements<T> {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.values)
+    }
+}
+
+fn copy<T: Element + PrimitiveTensorElementType + Clone>(value: &DynValue, charging: &Charging) -> Result<Tensor> {
     let (shape, values) = value.try_extract_tensor::<T>().map_err(Error::internal)?;
-    Tensor::from_vec(shape_of(shape)?, values.to_vec())
+    hold(T::DATA_TYPE, shape, values, charging)
 }
 
-fn copy_bools(value: &DynValue) -> Result<Tensor> {
+fn copy_bools(value: &DynValue, charging: &Charging) -> Result<Tensor> {
     let (shape, values) = value.try_extract_tensor::<bool>().map_err(Error::internal)?;
-    Tensor::from_bools(shape_of(shape)?, values.to_vec())
+    hold(DataType::Bool, shape, values, charging)
+}
+
+fn hold<T: NoUninit + Send>(data_type: DataType, shape: &[i64], values: &[T], charging: &Charging) -> Result<Tensor> {
+    let held = charging.hold_answer(size_of_val(values), values.len())?;
+    let elements = Elements { values: values.to_vec(), _held: held };
+    Tensor::from_bytes(data_type, shape_of(shape)?, Bytes::from_owner(elements))
 }
 
 /// Returns the shape of a value that the runtime made.
@@ -168,7 +198,7 @@ pub(super) fn shape_of(shape: &[i64]) -> Result<Shape> {
     shape.iter().map(|dim| usize::try_from(*dim).map_err(Error::internal)).collect()
 }
 
-fn from_maps(value: &DynValue, keys: &[ClassLabel]) -> Result<Tensor> {
+fn from_maps(value: &DynValue, keys: &[ClassLabel], charging: &Charging) -> Result<Tensor> {
     let by_text = matches!(keys.first(), Some(ClassLabel::Text(_)));
     let rows: Vec<Vec<(ClassLabel, f32)>> = if by_text {
         let maps = value.try_extract_sequence::<MapValueType<String, f32>>().map_err(Error::internal)?;
@@ -189,7 +219,9 @@ fn from_maps(value: &DynValue, keys: &[ClassLabel]) -> Result<Tensor> {
                 *probability;
         }
     }
-    Tensor::from_vec(Shape::new(&[rows.len(), keys.len()]), values)
+    let held = charging.hold_answer(size_of_val(&*values), values.len())?;
+    let elements = Bytes::from_owner(Elements { values, _held: held });
+    Tensor::from_bytes(DataType::Fp32, Shape::new(&[rows.len(), keys.len()]), elements)
 }
 
 fn labelled<K>(entries: ort::Result<Vec<(K, f32)>>, label: impl Fn(K) -> ClassLabel) -> Result<Vec<(ClassLabel, f32)>> {

@@ -7,12 +7,14 @@ pub mod library;
 mod memory;
 pub mod onnx_runtime;
 mod run_error;
+pub mod run_memory;
 mod sharing;
 mod strings;
 
 use std::{fmt, path::Path, sync::Arc};
 
 use crate::{
+    engine::run_memory::RunMemory,
     error::Result,
     model::{onnx_file::OnnxFile, signature::Signature},
     request::Tensors,
@@ -40,6 +42,8 @@ pub struct LoadOptions<'a> {
     pub intra_op_threads: usize,
     /// What the file says of itself.
     pub file: &'a OnnxFile,
+    /// What runs may hold.
+    pub run_memory: &'static RunMemory,
 }
 
 /// A loaded model. Whoever owns it runs it: runs of one session never overlap.
@@ -50,7 +54,8 @@ pub trait Session: Send {
     /// Runs the model once. `inputs` and the outputs are in signature order. Blocks for as long as the model takes.
     ///
     /// # Errors
-    /// `InvalidArgument` where a node refuses the values or shapes that reach it (an index out of range, say), else `Internal`.
+    /// `InvalidArgument` where a node refuses the values or shapes that reach it (an index out of range, say), `PayloadTooLarge`
+    /// or `Overloaded` where the run needs more memory than is left of what runs may hold, else `Internal`.
     fn run(&mut self, inputs: &[Tensor]) -> Result<Tensors>;
 
     /// Returns what ends runs of this session from another thread.

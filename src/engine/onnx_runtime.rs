@@ -20,6 +20,7 @@ use crate::{
         library::{self, Library},
         memory,
         run_error::{one_line, run_error},
+        run_memory::{self, RunMemory},
         sharing::SharedWeights,
     },
     error::{Error, Result},
@@ -30,6 +31,9 @@ use crate::{
 
 /// The environment lives as long as the process: `ort` allows one, and refuses a second even after the first is gone.
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+
+/// The most bytes that folding one node may give; what would give more is computed in every run.
+const FOLDING_LIMIT: &str = "optimization.constant_folding_max_output_size_in_bytes";
 
 /// ONNX Runtime, loaded.
 #[derive(Debug)]
@@ -56,6 +60,9 @@ impl OrtEngine {
                 .map_err(Error::internal)?;
             // Below warnings the runtime logs every node it optimises, through a callback a line.
             environment.set_log_level(LogLevel::Warning);
+            if let Err(error) = run_memory::register(&environment, &library.path) {
+                tracing::warn!("the memory of runs is not limited here: {error}");
+            }
             Ok(environment)
         };
         let environment = match ENVIRONMENT.get() {
@@ -85,7 +92,8 @@ impl Engine for OrtEngine {
             memory::give_back();
             let signature = convert::signature(&session, options.file)?;
             let run_options = Arc::new(Options(RunOptions::new().map_err(load_error)?));
-            sessions.push(Box::new(OrtSession { session, signature, run_options }));
+            let run_memory = options.run_memory;
+            sessions.push(Box::new(OrtSession { session, signature, run_options, run_memory }));
         }
         Ok(sessions)
     }
@@ -101,14 +109,17 @@ fn configure(environment: &Environment, options: &LoadOptions<'_>) -> ort::Resul
         .with_inter_threads(1)?
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
+        .with_env_allocators()?
         // The pattern is planned for one shape; with several it keeps the worst that it ever saw.
-        .with_memory_pattern(options.file.fixed_shapes)?)
+        .with_memory_pattern(options.file.fixed_shapes)?
+        .with_config_entry(FOLDING_LIMIT, options.file.folding_limit_bytes.to_string())?)
 }
 
 struct OrtSession {
     session: ort::session::Session,
     signature: Signature,
     run_options: Arc<Options>,
+    run_memory: &'static RunMemory,
 }
 
 /// Options that can end the run they are used in.
@@ -144,9 +155,11 @@ impl Session for OrtSession {
         for input in inputs {
             values.push(convert::to_runtime(input)?);
         }
-        let outputs = self.session.run_with_options(&values[..], &self.run_options.0).map_err(run_error)?;
+        let charging = self.run_memory.charge();
+        let outputs = self.session.run_with_options(&values[..], &self.run_options.0);
+        let outputs = outputs.map_err(|error| charging.refusal().unwrap_or_else(|| run_error(error)))?;
         let converted = self.signature.outputs.iter().enumerate();
-        converted.map(|(index, spec)| convert::from_runtime(&outputs[index], spec)).collect()
+        converted.map(|(index, spec)| convert::from_runtime(&outputs[index], spec, &charging)).collect()
     }
 
     fn terminator(&self) -> Arc<dyn Terminate> {

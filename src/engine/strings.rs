@@ -11,7 +11,10 @@ use ort::{
 };
 
 use crate::{
-    engine::convert::{dims_of, shape_of},
+    engine::{
+        convert::{dims_of, shape_of},
+        run_memory::{Charging, Held},
+    },
     error::{Error, Result},
     tensor::tensor::Tensor,
 };
@@ -37,9 +40,21 @@ pub(super) fn to_runtime(tensor: &Tensor) -> Result<SessionInputValue<'static>> 
     Ok(value.into_dyn().into())
 }
 
+/// The bytes of strings that are charged to the memory of runs.
+struct Content {
+    bytes: Vec<u8>,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Content {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// Copies strings out of the runtime: one buffer, shared by all of them.
 #[expect(unsafe_code, reason = "ort has no call that gives strings that are not UTF-8")]
-pub(super) fn from_runtime(value: &DynValue) -> Result<Tensor> {
+pub(super) fn from_runtime(value: &DynValue, charging: &Charging) -> Result<Tensor> {
     let Some(shape) = value.dtype().tensor_shape() else {
         return Err(Error::internal(format!("expected strings, but the runtime gave {}", value.dtype())));
     };
@@ -50,6 +65,9 @@ pub(super) fn from_runtime(value: &DynValue) -> Result<Tensor> {
     let status = unsafe { (ort::api().GetStringTensorDataLength)(value.ptr(), &raw mut length) };
     // SAFETY: the status is fresh from the call and is taken once.
     unsafe { ort::Error::result_from_status(status) }.map_err(Error::internal)?;
+    // Each string takes its place in a list, and the offset while they are copied.
+    let bytes = length.saturating_add(count.saturating_mul(size_of::<Bytes>() + size_of::<usize>()));
+    let held = charging.hold_answer(bytes, count)?;
     let (mut content, mut offsets) = (vec![0_u8; length], vec![0_usize; count]);
     // SAFETY: `content` has the length that the runtime just asked for, and `offsets` one place per element.
     let status = unsafe {
@@ -63,7 +81,7 @@ pub(super) fn from_runtime(value: &DynValue) -> Result<Tensor> {
     };
     // SAFETY: the status is fresh from the call and is taken once.
     unsafe { ort::Error::result_from_status(status) }.map_err(Error::internal)?;
-    let content = Bytes::from(content);
+    let content = Bytes::from_owner(Content { bytes: content, _held: held });
     let ends = offsets.iter().skip(1).copied().chain([length]);
     let strings = offsets.iter().zip(ends).map(|(start, end)| content.slice(*start..end)).collect();
     Tensor::from_strings(shape, strings)

@@ -1,17 +1,20 @@
 //! `golden.json`: requests beside a model with the answers they must get.
 
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use crate::{
     error::{Error, Result},
-    model::repository::MODEL_FILE_NAME,
+    model::{regular_file::read_text, repository::MODEL_FILE_NAME},
 };
 
 /// The name of the file, beside `model.onnx`; beside a bare `wine.onnx` it is `wine.golden.json`.
 pub const FILE_NAME: &str = "golden.json";
+
+/// The largest file of cases.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// A request and what must be in its answer.
 #[derive(Debug, Deserialize)]
@@ -48,7 +51,7 @@ pub fn read_beside(model: &Path) -> Result<Vec<GoldenCase>> {
         true => model.with_file_name(FILE_NAME),
         false => model.with_extension(FILE_NAME),
     };
-    let text = match fs::read_to_string(&path) {
+    let text = match read_text(&path, MAX_BYTES) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::invalid(format!("cannot read {}: {error}", path.display()))),

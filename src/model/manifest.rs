@@ -1,12 +1,12 @@
 //! `model.toml`: what an owner says of a model, over what the graph says.
 
-use std::{fs, io, path::Path};
+use std::{collections::HashSet, io, path::Path};
 
 use serde::Deserialize;
 
 use crate::{
     error::{Error, Result},
-    model::name::ModelVersion,
+    model::{name::ModelVersion, regular_file::read_text},
 };
 
 /// The longest `max_queue_delay_microseconds`: a batch that waits longer makes its requests late.
@@ -14,6 +14,11 @@ const MAX_QUEUE_DELAY_MICROSECONDS: u64 = 10_000_000;
 
 /// The name of the file, beside the version folders.
 pub const FILE_NAME: &str = "model.toml";
+
+/// The largest `model.toml`: room for the names of [`MAX_NAMES`] features.
+const MAX_BYTES: u64 = 16 << 20;
+/// The most features or classes that can have names.
+const MAX_NAMES: usize = 100_000;
 
 /// The keys that an answer has of its own, so that no value can be answered under them too.
 const ANSWER_KEYS: [&str; 10] = [
@@ -161,7 +166,7 @@ impl Manifest {
     /// `InvalidArgument` naming the file without the folders above the model's, the line and the key that is wrong.
     pub fn read(folder: &Path) -> Result<Self> {
         let shown = Path::new(folder.file_name().unwrap_or_default()).join(FILE_NAME);
-        match fs::read_to_string(folder.join(FILE_NAME)) {
+        match read_text(&folder.join(FILE_NAME), MAX_BYTES) {
             Ok(text) => Self::parse(&text).map_err(|error| error.context(shown.display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(Error::invalid(format!("cannot read {}: {error}", shown.display()))),
@@ -219,16 +224,20 @@ fn check_prediction_name(name: Option<&str>) -> Result<()> {
     }
 }
 
-/// Checks that names are there, not empty and each once; an empty list passes here.
+/// Checks that names are not too many, not empty and each once; an empty list passes here.
 ///
 /// # Errors
 /// `InvalidArgument` naming the culprit.
 pub fn check_names(names: &[String]) -> Result<()> {
+    if names.len() > MAX_NAMES {
+        return Err(Error::invalid(format!("expected at most {MAX_NAMES} names, but got {}", names.len())));
+    }
+    let mut seen = HashSet::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
         if name.is_empty() {
             return Err(Error::invalid(format!("name {index} is empty")));
         }
-        if names[..index].contains(name) {
+        if !seen.insert(name) {
             return Err(Error::invalid(format!("{name:?} is there twice")));
         }
     }
@@ -249,6 +258,8 @@ fn describe_toml_error(text: &str, error: &toml::de::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -3,21 +3,16 @@
 //! `proto` has the messages of the file that are asked for here; prost passes over the rest, and the weights stay where
 //! they are in the file's bytes.
 
+mod folding;
 pub mod independence;
 mod proto;
 mod value_dependent;
 pub mod weights;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    fmt::Write as _,
-    fs,
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use prost::Message;
-use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
@@ -27,9 +22,9 @@ use crate::{
 /// Facts of an ONNX file, read without ONNX Runtime.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OnnxFile {
-    /// SHA-256 of the file, in hexadecimal.
+    /// SHA-256 of the file and its external data, in hexadecimal; whoever reads the files knows it.
     pub sha256: String,
-    /// The size of the file, in bytes.
+    /// The size of the file and its external data, in bytes.
     pub size_bytes: u64,
     /// The IR version.
     pub ir_version: i64,
@@ -56,26 +51,11 @@ pub struct OnnxFile {
     pub cost_depends_on: Option<String>,
     /// Whether the rows of a batch depend on each other.
     pub independence: Independence,
+    /// The most bytes that folding one node of constants may give.
+    pub folding_limit_bytes: u64,
 }
 
 impl OnnxFile {
-    /// Reads the file and checks that its external data lies in its own folder. Blocks on the disk.
-    ///
-    /// The bytes are dropped again before this returns, so that they are never in memory beside the loaded model.
-    ///
-    /// # Errors
-    /// `InvalidArgument` where the file cannot be read, is not ONNX, or refers to data outside its folder.
-    pub fn read(path: &Path) -> Result<Self> {
-        let bytes =
-            fs::read(path).map_err(|error| Error::invalid(format!("cannot read {}: {error}", path.display())))?.into();
-        let file = Self::parse(&bytes).map_err(|error| error.context(path.display()))?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        for location in &file.external_data {
-            check_external_data(folder, location).map_err(|error| error.context(path.display()))?;
-        }
-        Ok(file)
-    }
-
     /// Reads the facts off the bytes of a file.
     ///
     /// # Errors
@@ -87,7 +67,6 @@ impl OnnxFile {
             return Err(Error::invalid("not an ONNX model: it has no graph"));
         };
         let mut file = Self {
-            sha256: hex_sha256(bytes),
             size_bytes: bytes.len() as u64,
             ir_version: model.ir_version,
             opsets: model.opsets.iter().map(|opset| (domain_name(&opset.domain), opset.version)).collect(),
@@ -103,6 +82,7 @@ impl OnnxFile {
             fixed_shapes: graph.inputs.iter().all(proto::ValueInfo::is_fixed),
             cost_depends_on: value_dependent::culprit(graph, &model.functions),
             independence: Independence::of(&model, graph),
+            folding_limit_bytes: folding::limit_bytes(graph),
             ..Self::default()
         };
         file.visit_graph(graph);
@@ -134,35 +114,6 @@ impl OnnxFile {
         let location = tensor.external_data.iter().find(|entry| entry.key == "location");
         self.external_data.extend(location.map(|entry| entry.value.clone()));
     }
-}
-
-/// Checks that the file of `location` lies in `folder`: no absolute path, no `..`, and no link that leads out.
-/// A hard link is refused because nothing tells where else the same file lies.
-fn check_external_data(folder: &Path, location: &str) -> Result<()> {
-    use std::path::Component;
-    let refuse = |why: &str| Err(Error::invalid(format!("external data {location:?} {why}")));
-    let relative = Path::new(location);
-    if !relative.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir)) {
-        return refuse("is outside the model's folder");
-    }
-    let (Ok(folder), Ok(file)) = (folder.canonicalize(), folder.join(relative).canonicalize()) else {
-        return refuse("is not there");
-    };
-    if !file.starts_with(folder) {
-        return refuse("is a link out of the model's folder");
-    }
-    #[cfg(unix)]
-    if std::os::unix::fs::MetadataExt::nlink(&file.metadata().map_err(Error::internal)?) > 1 {
-        return refuse("is a hard link");
-    }
-    Ok(())
-}
-
-fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _infallible = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 fn domain_name(domain: &str) -> String {
@@ -236,31 +187,6 @@ mod tests {
         for bytes in [&b""[..], b"not a model", b"\xff\xff\xff\xff", b"{\"json\": true}"] {
             let error = OnnxFile::parse(&Bytes::from_static(bytes)).unwrap_err();
             assert!(error.message().starts_with("not an ONNX model"), "{error}");
-        }
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn external_data_must_lie_in_the_models_folder() {
-        let outside = tempfile::tempdir().unwrap();
-        let folder = outside.path().join("model");
-        fs::create_dir(&folder).unwrap();
-        fs::write(outside.path().join("secret"), "x").unwrap();
-        fs::write(folder.join("weights"), "x").unwrap();
-        std::os::unix::fs::symlink("../secret", folder.join("soft")).unwrap();
-        fs::hard_link(outside.path().join("secret"), folder.join("hard")).unwrap();
-
-        assert!(check_external_data(&folder, "weights").is_ok());
-        let absolute = outside.path().join("secret");
-        for (location, why) in [
-            ("../secret", "is outside"),
-            (absolute.to_str().unwrap(), "is outside"),
-            ("soft", "is a link out"),
-            ("hard", "is a hard link"),
-            ("absent", "is not there"),
-        ] {
-            let error = check_external_data(&folder, location).unwrap_err();
-            assert!(error.message().contains(why), "{location}: {error}");
         }
     }
 }

@@ -12,19 +12,21 @@ use crate::{
         lane::{Lane, LaneKind},
         watchdog::Watchdog,
     },
-    engine::{Engine, LoadOptions},
+    config::memory::MemorySettings,
+    engine::{Engine, LoadOptions, run_memory::RunMemory},
     error::{Error, Result},
     metrics::{Loaded, Metrics},
     model::{
         golden,
         manifest::Manifest,
         name::{ModelName, ModelVersion},
-        onnx_file::OnnxFile,
         repository::FoundModel,
         schema::Schema,
+        staged::StagedModel,
         task::Task,
     },
     serving::{
+        bounded::with_bounded_runs,
         catalog::ModelState,
         example,
         plan::Plan,
@@ -35,6 +37,9 @@ use crate::{
 
 /// The longest that a batch may hold the event loop, unless the settings say otherwise.
 pub const DEFAULT_INLINE_BUDGET: Duration = Duration::from_micros(500);
+
+/// The longest that a run may take before the model serves, unless the settings say otherwise.
+const DEFAULT_LONGEST_RUN: Duration = Duration::from_secs(30);
 
 /// Turns files into served models.
 #[derive(Clone)]
@@ -49,14 +54,20 @@ pub struct Loader {
     pub watchdog: Arc<Watchdog>,
     /// The most rows of a request.
     pub max_rows: usize,
+    /// What the runs of all models may hold.
+    pub run_memory: &'static RunMemory,
+    /// The most bytes of a model with its external data.
+    pub max_model_bytes: u64,
+    /// The longest that a run may take before the model serves.
+    pub longest_run: Duration,
 }
 
 impl Loader {
-    /// Makes a loader with metrics of its own and the default budget, for commands that do not serve.
+    /// Makes a loader with metrics of its own and the default budget.
     ///
     /// # Errors
     /// Those of [`Metrics::new`].
-    pub fn new(engine: Arc<dyn Engine>) -> Result<Self> {
+    pub fn new(engine: Arc<dyn Engine>, memory: &MemorySettings) -> Result<Self> {
         let metrics = Arc::new(Metrics::new(engine.version())?);
         Ok(Self {
             engine,
@@ -64,6 +75,9 @@ impl Loader {
             inline_budget: DEFAULT_INLINE_BUDGET,
             watchdog: Arc::default(),
             max_rows: usize::MAX,
+            run_memory: RunMemory::limited(memory.run_bytes()),
+            max_model_bytes: memory.model_bytes() as u64,
+            longest_run: DEFAULT_LONGEST_RUN,
         })
     }
 
@@ -122,17 +136,20 @@ impl Loader {
         manifest: &Manifest,
     ) -> Result<ServedModel> {
         let started = Instant::now();
-        let file = OnnxFile::read(path)?;
+        let staged = StagedModel::open(path, self.max_model_bytes)?;
         let options = LoadOptions {
             instances: manifest.instances.count,
             intra_op_threads: manifest.instances.intra_op_threads,
-            file: &file,
+            file: &staged.file,
+            run_memory: self.run_memory,
         };
-        let mut sessions = self.engine.load(path, &options)?;
+        let mut sessions = self.engine.load(staged.path(), &options).map_err(|error| staged.without_copy(error))?;
+        let file = staged.into_file();
         let Some((session, others)) = sessions.split_first_mut() else {
             return Err(Error::internal("no instance was asked for"));
         };
-        let profile = probe(&mut **session, &file.independence, &manifest.batching);
+        let (proof, batching) = (&file.independence, &manifest.batching);
+        let profile = with_bounded_runs(&mut **session, self.longest_run, |session| probe(session, proof, batching))?;
         let mut schema = Schema::of_observed(session.signature().clone(), &profile.observed, manifest, &file)?;
         if let Some(rows) = &mut schema.rows {
             rows.max_rows = self.max_rows;
@@ -146,7 +163,9 @@ impl Loader {
             );
         }
         let rows = profile.timings.last().map_or(1, |timing| timing.rows).min(plan.lane.limits.max_batch_rows);
-        others.iter_mut().for_each(|session| warm_up(&mut **session, rows));
+        for other in others {
+            with_bounded_runs(&mut **other, self.longest_run, |session| warm_up(session, rows))?;
+        }
         let example = match golden::read_beside(path)?.into_iter().next() {
             Some(case) => Some(case.request),
             None => example::synthetic_body(&schema)?,

@@ -2,6 +2,7 @@
 //!
 //! Below this line nothing is async but the wait for a reply and, in `budget.rs`, for room.
 
+mod bounded;
 pub mod budget;
 pub mod catalog;
 pub mod example;

@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use onnxd::{
-    engine::{Engine, LoadOptions, Session},
-    model::onnx_file::{OnnxFile, weights::read_matrices},
+    engine::{Engine, LoadOptions, Session, run_memory::RunMemory},
+    model::{onnx_file::weights::read_matrices, staged::StagedModel},
     tensor::{shape::Shape, tensor::Tensor},
 };
 
@@ -17,8 +17,10 @@ use crate::{
 const LONG: i64 = 2_000_000;
 
 fn load(path: &Path, instances: usize) -> Vec<Box<dyn Session>> {
-    let file = OnnxFile::read(path).unwrap();
-    runtime().load(path, &LoadOptions { instances, intra_op_threads: 1, file: &file }).unwrap()
+    let staged = StagedModel::open(path, u64::MAX).unwrap();
+    let options =
+        LoadOptions { instances, intra_op_threads: 1, file: &staged.file, run_memory: RunMemory::unlimited() };
+    runtime().load(staged.path(), &options).unwrap()
 }
 
 fn counting() -> Box<dyn Session> {

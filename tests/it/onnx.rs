@@ -2,6 +2,8 @@
 //!
 //! The messages are a subset of onnx.proto; field numbers are onnx.proto's.
 
+pub mod greedy;
+
 use prost::Message as _;
 
 const FLOAT: i32 = 1;

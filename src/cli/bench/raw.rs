@@ -16,13 +16,14 @@ use crate::{
         },
         candidate::{Candidate, VersionFiles},
     },
-    engine::{Engine, LoadOptions, Session},
+    engine::{Engine, LoadOptions, Session, run_memory::RunMemory},
     error::{Error, Result},
     model::{
         manifest::{BatchingSettings, InstanceSettings, Manifest},
-        onnx_file::{OnnxFile, independence::Independence},
+        onnx_file::independence::Independence,
         repository,
         schema::Schema,
+        staged::StagedModel,
     },
     protocol::native::decode::decode,
     request::{Tensors, ValidRequest},
@@ -93,12 +94,13 @@ impl RawModel {
         let default = || self.0.iter().find(|files| files.is_default);
         let files = self.0.iter().find(named).or_else(default).ok_or_else(|| Error::not_found("it has no version"))?;
         let manifest = &*files.manifest;
-        let file = OnnxFile::read(&files.path)?;
+        let staged = StagedModel::open(&files.path, u64::MAX)?;
+        let file = &staged.file;
         let InstanceSettings { count: instances, intra_op_threads } = manifest.instances;
-        let options = LoadOptions { instances, intra_op_threads, file: &file };
-        let mut sessions = engine.load(&files.path, &options)?;
+        let options = LoadOptions { instances, intra_op_threads, file, run_memory: RunMemory::unlimited() };
+        let mut sessions = engine.load(staged.path(), &options)?;
         let session = sessions.first_mut().ok_or_else(|| Error::internal("no instance was asked for"))?;
-        let schema = Schema::new(session.signature().clone(), manifest, &file)?;
+        let schema = Schema::new(session.signature().clone(), manifest, file)?;
         let requests = valid_requests(&schema, bodies)?;
         let batches = best_batch(&mut **session, &requests, &file.independence, manifest)?;
 

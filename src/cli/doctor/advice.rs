@@ -1,13 +1,11 @@
 //! What is not right though it would work: each warning says what is wrong, and what to do.
 
 use crate::{
-    cli::{
-        doctor::{
-            facts::{CpuFacts, Facts, HttpFacts},
-            models::ModelsFacts,
-        },
-        page::size,
+    cli::doctor::{
+        facts::{CpuFacts, Facts, HttpFacts},
+        models::ModelsFacts,
     },
+    error::size,
     model::manifest::InstanceSettings,
     server::reserved_connections,
 };

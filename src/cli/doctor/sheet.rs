@@ -1,12 +1,15 @@
 //! The doctor's report laid out for people.
 
-use crate::cli::{
-    doctor::{
-        Report,
-        facts::{CpuFacts, Facts, LOCALE, ServerLimits},
-        models::ModelsFacts,
+use crate::{
+    cli::{
+        doctor::{
+            Report,
+            facts::{CpuFacts, Facts, LOCALE, ServerLimits},
+            models::ModelsFacts,
+        },
+        page::{Page, count},
     },
-    page::{Page, count, size},
+    error::size,
 };
 
 /// Lays the report out.

@@ -6,8 +6,9 @@ use crate::{
     cli::{
         candidate::{Candidate, VersionFiles},
         inspect::{example::command, text::shape_text},
-        page::{Page, size},
+        page::Page,
     },
+    error::size,
     model::{
         manifest::Manifest,
         rows::Layout,
