@@ -7,6 +7,7 @@
 
 pub mod bench;
 mod environment;
+pub mod isolated;
 mod library;
 mod log;
 mod testing;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValuePars
 
 use self::{
     bench::{BENCH_HELP, BenchSettings},
+    isolated::IsolatedSessionSettings,
     usage::parse_from,
     value::{
         connection_count, cors_origin, duration_or_zero, grpc_port, host, line_count, on_or_off, port,
@@ -44,6 +46,9 @@ pub enum Command {
     WithEngine(EngineCommand),
     /// Ask the onnxd of this machine whether it is ready; exits 0 or 1, for containers and scripts
     Healthcheck(HealthcheckSettings),
+    /// Run one model for the onnxd that started this process
+    #[command(hide = true)]
+    IsolatedSession(IsolatedSessionSettings),
 }
 
 /// The commands that log, and that run models.

@@ -1,6 +1,6 @@
 //! The way to a model's sessions, whichever of the two lanes it is.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
+use std::{borrow::Cow, collections::VecDeque, fmt, sync::Arc, time::Instant};
 
 use futures_util::future::{Either, try_join_all};
 use tokio::sync::oneshot;
@@ -76,7 +76,7 @@ impl Lane {
         metrics: Arc<ModelMetrics>,
     ) -> Result<Self> {
         let LaneSettings { kind, limits, queue, .. } = settings;
-        let (instances, runner) = (sessions.len(), Runner::new(metrics));
+        let (instances, runner) = (sessions.len(), Runner::new(&sessions, metrics));
         let way = match kind {
             LaneKind::Inline => Way::Inline(InlineLane::new(sessions, queue, limits, runner)),
             LaneKind::Worker => Way::Worker(WorkerLane::start(model, sessions, queue, limits, runner)?),
@@ -119,8 +119,8 @@ impl Lane {
         join(&answers)
     }
 
-    /// Returns why the model can no longer be trusted, if a run of it panicked.
-    pub fn failure(&self) -> Option<&str> {
+    /// Returns why the model does not run now, if it does not.
+    pub fn failure(&self) -> Option<Cow<'_, str>> {
         match &self.way {
             Way::Inline(lane) => lane.runner().failure(),
             Way::Worker(lane) => lane.runner().failure(),

@@ -124,6 +124,7 @@ impl Setting {
             load_time: Duration::ZERO,
             instances,
             max_queue_size,
+            restarts: None,
         });
         let sessions = (0..instances).map(session).collect();
         let lane = Lane::start("echo", sessions, settings, Arc::clone(&metrics)).unwrap();

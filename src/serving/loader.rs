@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     batching::lane::Lane,
-    engine::{Engine, LoadOptions},
+    engine::{Engine, Isolation, LoadOptions},
     error::{Error, Result},
     metrics::{Loaded, Metrics},
     model::{
@@ -103,10 +103,12 @@ impl Loader {
     ) -> Result<ServedModel> {
         let started = Instant::now();
         let file = OnnxFile::read(path)?;
+        let isolation = Isolation { model: name.to_string(), ..Isolation::default() };
         let options = LoadOptions {
             instances: manifest.instances.count,
             intra_op_threads: manifest.instances.intra_op_threads,
             file: &file,
+            isolation: manifest.instances.isolate.then_some(&isolation),
         };
         let mut sessions = self.engine.load(path, &options)?;
         let Some((session, others)) = sessions.split_first_mut() else {
@@ -129,6 +131,7 @@ impl Loader {
             load_time,
             instances: manifest.instances.count,
             max_queue_size: manifest.batching.max_queue_size,
+            restarts: manifest.instances.isolate.then_some(&isolation.restarts),
         };
         let metrics = self.metrics.model(&loaded);
         let lane = Lane::start(name.as_str(), sessions, plan.lane, Arc::clone(&metrics))?;

@@ -56,6 +56,7 @@ impl Plan {
 
 fn choose(profile: &Profile, manifest: &Manifest, inline_budget: Duration) -> (LaneKind, String) {
     match (manifest.batching.lane, profile.timings.first()) {
+        _ if manifest.instances.isolate => (LaneKind::Worker, "it runs in a process of its own".to_owned()),
         (LaneChoice::Inline, _) => (LaneKind::Inline, "model.toml says so".to_owned()),
         (LaneChoice::Worker, _) => (LaneKind::Worker, "model.toml says so".to_owned()),
         (LaneChoice::Auto, None) => (LaneKind::Worker, "how long a run takes could not be measured".to_owned()),

@@ -177,7 +177,7 @@ impl ModelEntry {
         let slot = version.and_then(|version| self.versions.get(&version));
         match (slot.map(OnceLock::get), &self.problem) {
             (Some(Some(Ok(served_model))), _) => match served_model.failure() {
-                Some(reason) => ModelState::Failed(reason.to_owned()),
+                Some(reason) => ModelState::Failed(reason.into_owned()),
                 None => ModelState::Ready(Arc::clone(served_model)),
             },
             (Some(Some(Err(reason))), _) => ModelState::Failed(reason.clone()),

@@ -1,6 +1,7 @@
 //! A model version that is loaded.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -78,8 +79,8 @@ impl ServedModel {
         }
     }
 
-    /// Returns why the model no longer serves, if it has failed since it was loaded.
-    pub fn failure(&self) -> Option<&str> {
+    /// Returns why the model does not serve now, if it does not: it has failed since it was loaded, or its processes are down.
+    pub fn failure(&self) -> Option<Cow<'_, str>> {
         self.lane.failure()
     }
 }

@@ -18,7 +18,7 @@ const LONG: i64 = 2_000_000;
 
 fn load(path: &Path, instances: usize) -> Vec<Box<dyn Session>> {
     let file = OnnxFile::read(path).unwrap();
-    runtime().load(path, &LoadOptions { instances, intra_op_threads: 1, file: &file }).unwrap()
+    runtime().load(path, &LoadOptions { instances, intra_op_threads: 1, file: &file, isolation: None }).unwrap()
 }
 
 fn counting() -> Box<dyn Session> {

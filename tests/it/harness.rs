@@ -26,7 +26,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 static RUNTIME: LazyLock<Arc<OrtEngine>> = LazyLock::new(|| {
     let engine = OrtEngine::new(&RuntimeSettings::default().library_candidates());
-    Arc::new(engine.expect("ONNX Runtime is there: `make fetch` puts it there"))
+    let engine = engine.expect("ONNX Runtime is there: `make fetch` puts it there");
+    // This process is not onnxd.
+    Arc::new(engine.isolating_with(env!("CARGO_BIN_EXE_onnxd").into()))
 });
 
 /// Returns ONNX Runtime, which all tests of the process share.

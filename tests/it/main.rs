@@ -49,6 +49,7 @@ mod hostile_bodies;
 
 mod hostile_memory;
 mod house;
+mod isolation;
 mod lanes;
 mod metrics;
 mod mlflow;

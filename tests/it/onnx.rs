@@ -5,6 +5,7 @@
 use prost::Message as _;
 
 const FLOAT: i32 = 1;
+const INT32: i32 = 6;
 const INT64: i32 = 7;
 const BOOL: i32 = 9;
 const EXTERNAL: i32 = 1;
@@ -120,6 +121,18 @@ pub fn sorting_rows() -> Vec<u8> {
         initializers: Vec::new(),
         inputs: vec![value("x", FLOAT, &[-1])],
         outputs: vec![value("y", FLOAT, &[-1])],
+    })
+}
+
+/// Returns `quotient = dividend / divisor` for INT32 `[N, 1]`. ONNX Runtime divides the smallest integer by -1 as the CPU
+/// does, which ends the process.
+pub fn dividing() -> Vec<u8> {
+    model(Graph {
+        nodes: vec![node("Div", &["dividend", "divisor"], &["quotient"])],
+        name: "dividing".to_owned(),
+        initializers: Vec::new(),
+        inputs: vec![value("dividend", INT32, &[-1, 1]), value("divisor", INT32, &[-1, 1])],
+        outputs: vec![value("quotient", INT32, &[-1, 1])],
     })
 }
 

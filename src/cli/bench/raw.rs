@@ -94,8 +94,8 @@ impl RawModel {
         let files = self.0.iter().find(named).or_else(default).ok_or_else(|| Error::not_found("it has no version"))?;
         let manifest = &*files.manifest;
         let file = OnnxFile::read(&files.path)?;
-        let InstanceSettings { count: instances, intra_op_threads } = manifest.instances;
-        let options = LoadOptions { instances, intra_op_threads, file: &file };
+        let InstanceSettings { count: instances, intra_op_threads, .. } = manifest.instances;
+        let options = LoadOptions { instances, intra_op_threads, file: &file, isolation: None };
         let mut sessions = engine.load(&files.path, &options)?;
         let session = sessions.first_mut().ok_or_else(|| Error::internal("no instance was asked for"))?;
         let schema = Schema::new(session.signature().clone(), manifest, &file)?;

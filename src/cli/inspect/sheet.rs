@@ -149,6 +149,7 @@ fn add_settings(page: &mut Page, manifest: &Manifest) {
         ("[batching] max_queue_wait_milliseconds", batching.max_queue_wait_milliseconds.to_string()),
         ("[instances] count", instances.count.to_string()),
         ("[instances] intra_op_threads", instances.intra_op_threads.to_string()),
+        ("[instances] isolate", instances.isolate.to_string()),
     ];
     let lines = lines.map(|(key, value)| format!("{key} = {value}"));
     page.entry_lines("settings", &lines);
