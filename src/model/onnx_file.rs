@@ -47,6 +47,8 @@ pub struct OnnxFile {
     pub without_shape: HashSet<String>,
     /// Whether every dimension of every input is fixed.
     pub fixed_shapes: bool,
+    /// Whether some node has a graph of its own, as If and Loop do.
+    pub has_subgraphs: bool,
 }
 
 impl OnnxFile {
@@ -110,7 +112,10 @@ impl OnnxFile {
     fn visit_node(&mut self, node: &proto::Node) {
         for attribute in &node.attributes {
             attribute.tensor.iter().chain(&attribute.tensors).for_each(|tensor| self.visit_tensor(tensor));
-            attribute.graph.iter().chain(&attribute.graphs).for_each(|graph| self.visit_graph(graph));
+            for graph in attribute.graph.iter().chain(&attribute.graphs) {
+                self.has_subgraphs = true;
+                self.visit_graph(graph);
+            }
         }
         if let ("ZipMap", [output], Some(keys)) = (&*node.op_type, &node.outputs[..], class_labels(node)) {
             self.map_keys.insert(output.clone(), keys);

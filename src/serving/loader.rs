@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,7 @@ use crate::{
         schema::Schema,
     },
     serving::{
+        empty::{Outcomes, Subject, Trials},
         example,
         plan::Plan,
         probe::{probe, warm_up},
@@ -41,6 +42,8 @@ pub struct Loader {
     pub metrics: Arc<Metrics>,
     /// The longest that a batch may hold the event loop.
     pub inline_budget: Duration,
+    /// Held by the one model that has a process to try a request in.
+    pub trial_turn: Arc<Mutex<()>>,
 }
 
 impl Loader {
@@ -50,7 +53,7 @@ impl Loader {
     /// Those of [`Metrics::new`].
     pub fn new(engine: Arc<dyn Engine>) -> Result<Self> {
         let metrics = Arc::new(Metrics::new(engine.version())?);
-        Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET })
+        Ok(Self { engine, metrics, inline_budget: DEFAULT_INLINE_BUDGET, trial_turn: Arc::default() })
     }
 
     /// Loads every version of every model found, and settles each in the registry. Blocks; stops early once `stop` says so.
@@ -135,11 +138,23 @@ impl Loader {
         };
         let metrics = self.metrics.model(&loaded);
         let lane = Lane::start(name.as_str(), sessions, plan.lane, Arc::clone(&metrics))?;
+        let (schema, file) = (Arc::new(schema), Arc::new(file));
+        let trials = Trials::new(Subject {
+            engine: Arc::clone(&self.engine),
+            turn: Arc::clone(&self.trial_turn),
+            name: name.clone(),
+            version,
+            path: path.to_owned(),
+            file: Arc::clone(&file),
+            schema: Arc::clone(&schema),
+            intra_op_threads: manifest.instances.intra_op_threads,
+            outcomes: Outcomes::default(),
+        });
         Ok(ServedModel {
             index: 0,
             name: name.clone(),
             version,
-            schema: Arc::new(schema),
+            schema,
             file,
             manifest: manifest.clone(),
             example,
@@ -148,6 +163,7 @@ impl Loader {
             profile,
             plan,
             lane,
+            trials,
         })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Below this line nothing is async but the wait for a reply.
 
+mod empty;
 pub mod example;
 pub mod loader;
 pub mod plan;

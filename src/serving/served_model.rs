@@ -20,7 +20,12 @@ use crate::{
         schema::Schema,
     },
     request::{InferRequest, InferResponse, ValidRequest},
-    serving::{plan::Plan, probe::Profile},
+    serving::{
+        empty::{Trials, Way},
+        plan::Plan,
+        probe::Profile,
+    },
+    tensor::tensor::Tensor,
 };
 
 /// A model version that is loaded, with everything a protocol asks of it.
@@ -35,7 +40,7 @@ pub struct ServedModel {
     /// What its values mean.
     pub schema: Arc<Schema>,
     /// What the file says of itself.
-    pub file: OnnxFile,
+    pub file: Arc<OnnxFile>,
     /// The settings in force.
     pub manifest: Manifest,
     /// A native request body that works when it is posted back; none where it would be too large to look at.
@@ -49,6 +54,7 @@ pub struct ServedModel {
     /// How it is run, and why.
     pub plan: Plan,
     pub(super) lane: Lane,
+    pub(super) trials: Trials,
 }
 
 impl ServedModel {
@@ -62,10 +68,17 @@ impl ServedModel {
         request: InferRequest,
         deadline: Option<Instant>,
     ) -> impl Future<Output = Result<InferResponse>> + Send {
-        match self.admit(request) {
-            Ok(request) => Either::Left(self.lane.run(request, deadline)),
-            Err(error) => Either::Right(ready(Err(error))),
-        }
+        let (request, lane) = match self.admit(request) {
+            Ok(request) if request.inputs().iter().any(Tensor::is_empty) => match self.trials.way(&request) {
+                Ok(Way::Usual) => (request, &self.lane),
+                Ok(Way::Answer(answer)) => return Either::Right(ready(Ok(answer))),
+                Ok(Way::Trial(lane)) => (request, lane),
+                Err(error) => return Either::Right(ready(Err(error))),
+            },
+            Ok(request) => (request, &self.lane),
+            Err(error) => return Either::Right(ready(Err(error))),
+        };
+        Either::Left(lane.run(request, deadline))
     }
 
     fn admit(&self, request: InferRequest) -> Result<ValidRequest> {

@@ -15,6 +15,7 @@ use onnxd::{
 };
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::connection::Connection;
@@ -52,6 +53,7 @@ pub struct TestServer {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     run: JoinHandle<Ending>,
+    folder: Option<TempDir>,
 }
 
 impl TestServer {
@@ -105,7 +107,12 @@ impl TestServer {
         }));
         let client =
             reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("the client's settings are right");
-        Self { address, grpc_address, service, client, stop: Some(stop), run }
+        Self { address, grpc_address, service, client, stop: Some(stop), run, folder: None }
+    }
+
+    /// Keeps the folder of its models for as long as it serves.
+    pub fn keeping(self, folder: TempDir) -> Self {
+        Self { folder: Some(folder), ..self }
     }
 
     /// Returns the URL of a path.

@@ -30,6 +30,7 @@ mod cors;
 mod crowd;
 mod dispatch;
 mod docs;
+mod empty_tensors;
 mod engine;
 mod errors;
 mod errors_of_load;

@@ -136,6 +136,25 @@ pub fn dividing() -> Vec<u8> {
     })
 }
 
+/// Returns an LSTM over `x`, FP32 `[steps, batch, 2]`. ONNX Runtime aborts where the batch is empty.
+pub fn lstm() -> Vec<u8> {
+    let weights = |name: &str, dims: &[i64]| Tensor {
+        dims: dims.to_vec(),
+        data_type: FLOAT,
+        raw_data: vec![0; dims.iter().product::<i64>() as usize * 4],
+        name: name.to_owned(),
+        ..Tensor::default()
+    };
+    let size = Attribute { name: "hidden_size".to_owned(), integer: 1, kind: INT_ATTRIBUTE, ..Attribute::default() };
+    model(Graph {
+        nodes: vec![Node { attributes: vec![size], ..node("LSTM", &["x", "w", "r"], &["", "y"]) }],
+        name: "lstm".to_owned(),
+        initializers: vec![weights("w", &[1, 4, 2]), weights("r", &[1, 4, 1])],
+        inputs: vec![value("x", FLOAT, &[-1, -1, 2])],
+        outputs: vec![value("y", FLOAT, &[1, -1, 1])],
+    })
+}
+
 /// Returns `y = reshape(x)` from `[N, columns]` to rows of `width`.
 pub fn reshaping(columns: i64, width: i64) -> Vec<u8> {
     let shape = Tensor {
@@ -301,6 +320,8 @@ struct Tensor {
     int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
     name: String,
+    #[prost(bytes = "vec", tag = "9")]
+    raw_data: Vec<u8>,
     #[prost(message, repeated, tag = "13")]
     external_data: Vec<Entry>,
     #[prost(int32, tag = "14")]

@@ -175,6 +175,7 @@ impl Shared {
                 return;
             }
             delay = (delay * 2).min(LONGEST_DELAY);
+            tracing::info!(model = %self.task.isolation.model, "restarting the process of model {}", self.task.isolation.model);
             self.task.isolation.restarts.fetch_add(1, Ordering::Relaxed);
             outcome = self.begin().map(|(child, _)| child);
         }
@@ -218,7 +219,7 @@ impl Shared {
         let (id, model) = (child.process.id(), &self.task.isolation.model);
         let end = self.reap(child);
         if !matches!(self.lock().phase, Phase::Closed) {
-            tracing::error!(model = %model, "process {id} of model {model} ended ({end}); onnxd restarts it");
+            tracing::error!(model = %model, "process {id} of model {model} ended ({end})");
         }
     }
 
