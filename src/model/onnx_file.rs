@@ -3,6 +3,7 @@
 //! `proto` has the messages of the file that are asked for here; prost passes over the rest, and the weights stay where
 //! they are in the file's bytes.
 
+mod crashers;
 mod proto;
 pub mod weights;
 
@@ -49,6 +50,8 @@ pub struct OnnxFile {
     pub fixed_shapes: bool,
     /// Whether some node has a graph of its own, as If and Loop do.
     pub has_subgraphs: bool,
+    /// Nodes that can end the process by what clients send, each with the reason.
+    pub crashers: Vec<String>,
 }
 
 impl OnnxFile {
@@ -94,6 +97,7 @@ impl OnnxFile {
                 .map(|value| value.name.clone())
                 .collect(),
             fixed_shapes: graph.inputs.iter().all(proto::ValueInfo::is_fixed),
+            crashers: crashers::find(graph),
             ..Self::default()
         };
         file.visit_graph(graph);

@@ -73,6 +73,7 @@ impl Loader {
                 }
                 let outcome = self.load(&model.name, *version, path, &files.manifest);
                 log_outcome(&model.name, *version, &outcome);
+                outcome.iter().for_each(warn_of_crashers);
                 let outcome = outcome.map(|loaded| Arc::new(ServedModel { index, ..loaded }));
                 registry.settle(&model.name, *version, outcome.map_err(|error| files.without_root(&error.to_string())));
                 index += 1;
@@ -166,6 +167,26 @@ impl Loader {
             trials,
         })
     }
+}
+
+/// The most nodes that a warning names.
+const MAX_NAMED: usize = 5;
+
+/// Warns of nodes by which a client can end the process, unless that is only the model's own.
+fn warn_of_crashers(model: &ServedModel) {
+    let crashers = &model.file.crashers;
+    if crashers.is_empty() || model.manifest.instances.isolate {
+        return;
+    }
+    let more = crashers.len().saturating_sub(MAX_NAMED);
+    let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    tracing::warn!(
+        model = %model.name,
+        "a request to model {} can crash this process in ONNX Runtime: {}{and_more}; isolate = true under [instances] in \
+         model.toml confines a crash to the model",
+        model.name,
+        crashers[..crashers.len() - more].join(", ")
+    );
 }
 
 fn log_outcome(name: &ModelName, version: ModelVersion, outcome: &Result<ServedModel>) {
