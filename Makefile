@@ -101,6 +101,13 @@ fuzz: ## Fuzz the decoders, one after the other (FUZZ_TARGETS="oip_decode", FUZZ
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=64 || exit 1; \
 	done
 
+.PHONY: fuzz-operators
+fuzz-operators: ## Search ONNX Runtime for operators that crash; writes fuzz/operators/crashers.txt (half an hour)
+	$(PYTHON) -m venv $(CARGO_TARGET_DIR)/operators-venv
+	$(CARGO_TARGET_DIR)/operators-venv/bin/python -m pip install --quiet --disable-pip-version-check -r fuzz/operators/requirements.txt
+	$(CARGO_TARGET_DIR)/operators-venv/bin/python fuzz/operators/search.py > $(CARGO_TARGET_DIR)/crashers.txt
+	mv $(CARGO_TARGET_DIR)/crashers.txt fuzz/operators/crashers.txt
+
 fuzz-compile: ## Check the fuzz targets' formatting and Clippy, without sanitizers
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml -- --check
 	$(CARGO) clippy --manifest-path fuzz/Cargo.toml --target-dir $(CARGO_TARGET_DIR) --locked -- -D warnings

@@ -7,6 +7,7 @@
 
 pub mod bench;
 mod environment;
+pub mod isolated;
 mod library;
 mod log;
 pub mod memory;
@@ -20,6 +21,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValuePars
 
 use self::{
     bench::{BENCH_HELP, BenchSettings},
+    isolated::IsolatedSessionSettings,
     memory::MemorySettings,
     usage::parse_from,
     value::{
@@ -46,6 +48,9 @@ pub enum Command {
     WithEngine(EngineCommand),
     /// Ask the onnxd of this machine whether it is ready; exits 0 or 1, for containers and scripts
     Healthcheck(HealthcheckSettings),
+    /// Run one model for the onnxd that started this process
+    #[command(hide = true)]
+    IsolatedSession(IsolatedSessionSettings),
 }
 
 /// The commands that log, and that run models.

@@ -34,6 +34,8 @@ pub enum ErrorKind {
     Unimplemented,
     /// Our fault; the message says nothing of the inside.
     Internal,
+    /// The process that ran the model ended: what was in its run must not be run again.
+    Crashed,
 }
 
 /// A failure: kind and message for the client, source for the log.

@@ -17,6 +17,10 @@ fn main() -> ExitCode {
     match cli.command {
         Command::WithEngine(command) => run_with_engine(command),
         Command::Healthcheck(settings) => cli::finish(cli::healthcheck::run(&settings)),
+        Command::IsolatedSession(settings) => {
+            disable_runtime_telemetry();
+            cli::finish(cli::isolated_session::run(&settings))
+        }
     }
 }
 

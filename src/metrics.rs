@@ -8,7 +8,10 @@ pub mod saturation;
 pub mod statistics;
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -37,6 +40,8 @@ const LATENCY_BUCKETS: &[f64] = &[
 ];
 const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 const MODEL_LABELS: &[&str] = &["model", "version"];
+const LOAD_HELP: &str = "Time from opening the file to ready.";
+const RESTARTS_HELP: &str = "Restarts of the processes of an isolated model.";
 
 /// All metrics of one server.
 #[derive(Debug)]
@@ -50,6 +55,7 @@ pub struct Metrics {
     queue_depth: IntGaugeVec,
     inflight: IntGaugeVec,
     cancelled: IntCounterVec,
+    restarts: IntCounterVec,
     model_info: IntGaugeVec,
     model_load: GaugeVec,
     model_ready: IntGaugeVec,
@@ -110,8 +116,16 @@ pub struct ModelMetrics {
     /// What no histogram counts.
     pub statistics: Statistics,
     saturation_gauge: Gauge,
+    restarts: Option<Restarts>,
     name: ModelName,
     version: String,
+}
+
+/// The restarts of a model's processes: the metric, and the count that it follows at each scrape.
+#[derive(Debug)]
+struct Restarts {
+    metric: IntCounter,
+    count: Arc<AtomicU64>,
 }
 
 /// What is known of a model version when it is ready.
@@ -129,6 +143,8 @@ pub struct Loaded<'a> {
     pub instances: usize,
     /// The places in its queue.
     pub max_queue_size: usize,
+    /// Of an isolated model: counts the restarts of its processes.
+    pub restarts: Option<&'a Arc<AtomicU64>>,
 }
 
 impl Metrics {
@@ -170,16 +186,13 @@ impl Metrics {
                 "Requests not run because nobody waited any more.",
                 MODEL_LABELS,
             )?,
+            restarts: register.counters("model_restarts_total", RESTARTS_HELP, MODEL_LABELS)?,
             model_info: register.gauges(
                 "model_info",
                 "Always 1; the SHA-256 of the file that is served.",
                 &["model", "version", "sha256"],
             )?,
-            model_load: register.gauges_f64(
-                "model_load_seconds",
-                "Time from opening the file to ready.",
-                MODEL_LABELS,
-            )?,
+            model_load: register.gauges_f64("model_load_seconds", LOAD_HELP, MODEL_LABELS)?,
             model_ready: register.gauges("model_ready", "1 while the model serves, else 0.", MODEL_LABELS)?,
             http_requests: register.counters(
                 "http_requests_total",
@@ -228,6 +241,9 @@ impl Metrics {
             saturation: Saturation::new(loaded.instances, loaded.max_queue_size),
             statistics: Statistics::default(),
             saturation_gauge: self.saturation.with_label_values(&labels),
+            restarts: loaded
+                .restarts
+                .map(|count| Restarts { metric: self.restarts.with_label_values(&labels), count: Arc::clone(count) }),
             errors: self.errors.clone(),
             name: loaded.name.clone(),
             version: version.clone(),
@@ -267,6 +283,9 @@ impl Metrics {
         }
         for model in &*models {
             model.saturation_gauge.set(model.saturation.read(model.queue_depth.get(), Instant::now()));
+            if let Some(Restarts { metric, count }) = &model.restarts {
+                metric.inc_by(count.load(Ordering::Relaxed).saturating_sub(metric.get()));
+            }
         }
         let mut text = Vec::with_capacity(16 * 1024);
         TextEncoder::new().encode(&self.registry.gather(), &mut text).map_err(Error::internal)?;

@@ -1,6 +1,6 @@
 //! The way to a model's sessions, whichever of the two lanes it is.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
+use std::{borrow::Cow, collections::VecDeque, fmt, sync::Arc, time::Instant};
 
 use futures_util::future::{Either, try_join_all};
 use tokio::sync::oneshot;
@@ -80,7 +80,7 @@ impl Lane {
         watchdog: &Watchdog,
     ) -> Result<Self> {
         let LaneSettings { kind, limits, queue, hold, .. } = settings;
-        let (instances, runner) = (sessions.len(), Runner::new(metrics, hold));
+        let (instances, runner) = (sessions.len(), Runner::new(&sessions, metrics, hold));
         let sessions = sessions.into_iter().map(|session| watchdog.watch(session)).collect::<Result<Vec<_>>>()?;
         let way = match kind {
             LaneKind::Inline => Way::Inline(InlineLane::new(sessions, queue, limits, runner)),
@@ -124,8 +124,8 @@ impl Lane {
         join(&answers)
     }
 
-    /// Returns why the model can no longer be trusted, if a run of it panicked.
-    pub fn failure(&self) -> Option<&str> {
+    /// Returns why the model does not run now, if it does not.
+    pub fn failure(&self) -> Option<Cow<'_, str>> {
         match &self.way {
             Way::Inline(lane) => lane.runner().failure(),
             Way::Worker(lane) => lane.runner().failure(),

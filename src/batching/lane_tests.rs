@@ -228,6 +228,17 @@ async fn only_the_culprit_of_a_batch_gets_the_error_and_each_waited_once() {
     assert_eq!(lane.metrics.queue.get_sample_count(), 3);
 }
 
+#[tokio::test]
+async fn requests_of_a_run_that_crashed_are_not_run_again() {
+    let crash = || Err(Error::new(ErrorKind::Crashed, "the process ended"));
+    let lane =
+        Setting::of(LaneKind::Inline).start_with(move |values| if values.contains(&-1.0) { crash() } else { Ok(()) });
+    let answers = join_all([1.0, -1.0, 3.0].map(|value| lane.run(&[value]))).await;
+    let messages: Vec<_> = answers.iter().map(|answer| answer.as_ref().unwrap_err().message()).collect();
+    assert_eq!((messages, lane.runs()), (vec!["the process ended"; 3], vec![3]));
+    assert!(lane.run(&[4.0]).await.is_ok());
+}
+
 #[test]
 fn panic_fails_all_of_its_batch_and_the_model_runs_no_more() {
     let setting = Setting { max_batch_rows: 3, ..Setting::of(LaneKind::Inline) };

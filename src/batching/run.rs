@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
@@ -14,6 +15,7 @@ use crate::{
         ticket::Run,
         watchdog::WatchedSession,
     },
+    engine::{Outage, Session},
     error::{Error, ErrorKind, Result},
     metrics::ModelMetrics,
     request::{InferResponse, Tensors, ValidRequest},
@@ -31,6 +33,8 @@ pub struct Runner {
     /// In the inline lane: how long a run may hold the event loop.
     hold: Option<Hold>,
     failure: OnceLock<String>,
+    /// Of sessions that can have any: one for each.
+    outages: Vec<Arc<dyn Outage>>,
 }
 
 /// How long a run may hold the event loop: far longer than it was measured to take.
@@ -44,13 +48,27 @@ pub struct Hold {
 
 impl Runner {
     /// Makes a runner of a model that has not failed.
-    pub fn new(metrics: Arc<ModelMetrics>, hold: Option<Hold>) -> Self {
-        Self { metrics, hold, failure: OnceLock::new() }
+    pub fn new(sessions: &[Box<dyn Session>], metrics: Arc<ModelMetrics>, hold: Option<Hold>) -> Self {
+        let outages = sessions.iter().filter_map(|session| session.outage()).collect();
+        Self { metrics, hold, failure: OnceLock::new(), outages }
     }
 
-    /// Returns why the model can no longer be trusted, if a run of it panicked.
-    pub fn failure(&self) -> Option<&str> {
-        self.failure.get().map(String::as_str)
+    /// Returns why the model does not run now: a run of it panicked, which is for good, or all of its sessions are down.
+    pub fn failure(&self) -> Option<Cow<'_, str>> {
+        match self.failure.get() {
+            Some(reason) => Some(Cow::Borrowed(reason)),
+            None if self.outages.is_empty() => None,
+            None => self.outage().map(Cow::Owned),
+        }
+    }
+
+    /// Returns why all sessions are down, if they are.
+    fn outage(&self) -> Option<String> {
+        let mut last = None;
+        for outage in &self.outages {
+            last = Some(outage.reason()?);
+        }
+        last
     }
 
     /// Runs a batch, cut `now`, and answers everyone in it who still waits. Blocks for as long as the model takes.
@@ -90,6 +108,11 @@ impl Runner {
         }
         match result {
             Ok(responses) => batch.into_iter().zip(responses).for_each(|(entry, response)| entry.answer(Ok(response))),
+            // Nobody can tell whose values crashed it, and the next of them would crash it again.
+            Err(error) if error.kind() == ErrorKind::Crashed => {
+                let crashed = || Error::new(error.kind(), error.message());
+                batch.into_iter().for_each(|entry| entry.answer(Err(crashed())));
+            }
             Err(error) => match <[Entry; 1]>::try_from(batch) {
                 Ok([alone]) => alone.answer(Err(error)),
                 Err(several) => several.into_iter().for_each(|entry| self.run_again(session, entry)),
@@ -101,7 +124,7 @@ impl Runner {
     fn run_again(&self, session: &mut WatchedSession, entry: Entry) {
         match self.failure() {
             None => self.run_living(session, vec![entry], Instant::now()),
-            Some(reason) => entry.answer(Err(Error::internal(reason))),
+            Some(reason) => entry.answer(Err(Error::internal(reason.into_owned()))),
         }
     }
 

@@ -129,6 +129,7 @@ impl Setting {
             load_time: Duration::ZERO,
             instances,
             max_queue_size,
+            restarts: None,
         });
         let sessions = (0..instances).map(session).collect();
         let watchdog = Watchdog::default();

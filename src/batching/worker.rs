@@ -6,7 +6,7 @@
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{Builder, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -20,9 +20,13 @@ use crate::{
         ticket::Ticket,
         watchdog::WatchedSession,
     },
+    engine::Outage,
     error::{Error, Result},
     request::InferResponse,
 };
+
+/// How often a worker whose session is down looks whether it is up again.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Sessions that have threads of their own. Dropping it waits for what is queued.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ struct Shared {
     // Held for a few instructions at a time and never across a run; workers sleep on the condition variable beside it.
     state: Mutex<State>,
     changed: Condvar,
+    /// Workers whose session is down sleep here, so that they are not woken in place of one that can run.
+    down: Condvar,
     runner: Runner,
     limits: Limits,
 }
@@ -59,7 +65,13 @@ impl WorkerLane {
         runner: Runner,
     ) -> Result<Self> {
         let state = State { queue: RequestQueue::new(queue, sessions.len()), closed: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), runner, limits });
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            down: Condvar::new(),
+            runner,
+            limits,
+        });
         let mut lane = Self { shared: Arc::clone(&shared), workers: Vec::new() };
         for session in sessions {
             let shared = Arc::clone(&shared);
@@ -120,6 +132,7 @@ impl Drop for WorkerLane {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.changed.notify_all();
+        self.shared.down.notify_all();
         for worker in self.workers.drain(..) {
             // A panic outside a run has been reported by the panic hook; there is nothing left to do for it here.
             let _panicked = worker.join();
@@ -139,7 +152,8 @@ impl Shared {
     }
 
     fn work(&self, mut session: WatchedSession) {
-        while let Some(batch) = self.next_batch() {
+        let outage = session.session.outage();
+        while let Some(batch) = self.next_batch(outage.as_deref()) {
             let requests = batch.len();
             let taken = self.runner.run_batch(&mut session, batch, Instant::now());
             self.lock().queue.note_run(requests, taken);
@@ -147,9 +161,20 @@ impl Shared {
     }
 
     /// Waits for a batch that is due. `None` once the lane is closed and nothing waits.
-    fn next_batch(&self) -> Option<Vec<Entry>> {
+    ///
+    /// A session that is down leaves the queue to the others. Once all are down, what is queued is taken and refused.
+    fn next_batch(&self, outage: Option<&dyn Outage>) -> Option<Vec<Entry>> {
         let mut state = self.lock();
         loop {
+            let is_down = outage.is_some_and(|outage| outage.reason().is_some());
+            if is_down && !state.closed && self.runner.failure().is_none() {
+                // What woke this worker is for another.
+                if !state.queue.is_empty() {
+                    self.changed.notify_one();
+                }
+                state = self.down.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
             let now = Instant::now();
             state = match state.queue.decide(now, self.limits) {
                 // Nobody waits for what is left in a lane that is closed, so it need not wait for company either.

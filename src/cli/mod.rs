@@ -9,6 +9,7 @@ pub mod check;
 pub mod doctor;
 pub mod healthcheck;
 pub mod inspect;
+pub mod isolated_session;
 mod page;
 pub mod serve;
 

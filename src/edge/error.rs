@@ -53,7 +53,9 @@ pub fn rendering(kind: ErrorKind) -> Rendering {
             (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded, "deadline_exceeded", false)
         }
         ErrorKind::Unimplemented => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented, "unimplemented", false),
-        ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "internal", false),
+        ErrorKind::Internal | ErrorKind::Crashed => {
+            (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "internal", false)
+        }
     };
     Rendering { status, grpc, code, retry }
 }

@@ -233,8 +233,15 @@ mod tests {
         let metrics = Metrics::new("0").unwrap();
         let (name, version) = (ModelName::nearest("a"), ModelVersion::new(1).unwrap());
         let load_time = Duration::ZERO;
-        let model =
-            metrics.model(&Loaded { name: &name, version, sha256: "", load_time, instances: 1, max_queue_size: 1 });
+        let model = metrics.model(&Loaded {
+            name: &name,
+            version,
+            sha256: "",
+            load_time,
+            instances: 1,
+            max_queue_size: 1,
+            restarts: None,
+        });
         let allowed = Duration::from_secs(60);
         let record = Record::new(&model, Deadline { at: TokioInstant::now() + allowed, allowed });
         let _panicked = catch_unwind(AssertUnwindSafe(|| end(record)));

@@ -3,6 +3,8 @@
 //! The only place that names `ort`, and the only one where `unsafe` may stand, each block with its reason.
 
 pub mod convert;
+#[cfg(target_os = "linux")]
+pub mod isolation;
 pub mod library;
 mod memory;
 pub mod onnx_runtime;
@@ -11,7 +13,11 @@ pub mod run_memory;
 mod sharing;
 mod strings;
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use crate::{
     engine::run_memory::RunMemory,
@@ -44,6 +50,17 @@ pub struct LoadOptions<'a> {
     pub file: &'a OnnxFile,
     /// What runs may hold.
     pub run_memory: &'static RunMemory,
+    /// Runs the instances in processes of their own.
+    pub isolation: Option<&'a Isolation>,
+}
+
+/// How the processes of a model are known to others.
+#[derive(Clone, Debug, Default)]
+pub struct Isolation {
+    /// The model's name, for the log and for lists of processes.
+    pub model: String,
+    /// Counts how often a process was started again.
+    pub restarts: Arc<AtomicU64>,
 }
 
 /// A loaded model. Whoever owns it runs it: runs of one session never overlap.
@@ -60,6 +77,17 @@ pub trait Session: Send {
 
     /// Returns what ends runs of this session from another thread.
     fn terminator(&self) -> Arc<dyn Terminate>;
+
+    /// Returns what reports outages, where this session can have any.
+    fn outage(&self) -> Option<Arc<dyn Outage>> {
+        None
+    }
+}
+
+/// Reports whether a session can run now, to any thread.
+pub trait Outage: fmt::Debug + Send + Sync {
+    /// Returns why every run fails now, or `None` while runs can succeed.
+    fn reason(&self) -> Option<String>;
 }
 
 /// Ends a session's runs.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -13,10 +13,12 @@ use ort::{
 };
 use smallvec::SmallVec;
 
+#[cfg(target_os = "linux")]
+use crate::engine::isolation;
 use crate::{
     config::LibraryCandidate,
     engine::{
-        Engine, LoadOptions, Session, Terminate, convert,
+        Engine, Isolation, LoadOptions, Session, Terminate, convert,
         library::{self, Library},
         memory,
         run_error::{one_line, run_error},
@@ -40,6 +42,8 @@ const FOLDING_LIMIT: &str = "optimization.constant_folding_max_output_size_in_by
 pub struct OrtEngine {
     environment: &'static Environment,
     library: Library,
+    /// The program that runs isolated sessions: onnxd itself.
+    program: PathBuf,
     /// Session creation is not safe to run concurrently with every execution provider.
     loading: Mutex<()>,
 }
@@ -72,7 +76,15 @@ impl OrtEngine {
                 ENVIRONMENT.get_or_init(|| built)
             }
         };
-        Ok(Self { environment, library, loading: Mutex::new(()) })
+        // The file that this process was started from, also after another has taken its place.
+        let program = PathBuf::from("/proc/self/exe");
+        Ok(Self { environment, library, program, loading: Mutex::new(()) })
+    }
+
+    /// Makes another program run isolated sessions, for processes that are not onnxd.
+    #[must_use]
+    pub fn isolating_with(self, program: PathBuf) -> Self {
+        Self { program, ..self }
     }
 
     /// Returns the library in use.
@@ -83,6 +95,9 @@ impl OrtEngine {
 
 impl Engine for OrtEngine {
     fn load(&self, path: &Path, options: &LoadOptions<'_>) -> Result<Vec<Box<dyn Session>>> {
+        if let Some(isolation) = options.isolation {
+            return self.load_isolated(path, options, isolation);
+        }
         let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = SharedWeights::read(path, options.instances)?;
         let mut sessions: Vec<Box<dyn Session>> = Vec::with_capacity(options.instances);
@@ -100,6 +115,24 @@ impl Engine for OrtEngine {
 
     fn version(&self) -> &str {
         &self.library.version
+    }
+}
+
+impl OrtEngine {
+    #[cfg(target_os = "linux")]
+    fn load_isolated(
+        &self,
+        path: &Path,
+        options: &LoadOptions<'_>,
+        isolation: &Isolation,
+    ) -> Result<Vec<Box<dyn Session>>> {
+        isolation::load(&self.program, &self.library.path, path, options, isolation)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn load_isolated(&self, _: &Path, _: &LoadOptions<'_>, _: &Isolation) -> Result<Vec<Box<dyn Session>>> {
+        let system = std::env::consts::OS;
+        Err(Error::invalid(format!("[instances] isolate = true: expected Linux, but this system is {system}")))
     }
 }
 

@@ -83,6 +83,11 @@ impl RunMemory {
         Box::leak(Box::new(Self { limit_bytes, held_bytes: AtomicUsize::new(0) }))
     }
 
+    /// Returns the limit, in bytes.
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
     /// Returns what runs and the answers made of them hold now, in bytes.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes.load(Ordering::Relaxed)

@@ -113,6 +113,8 @@ pub struct InstanceSettings {
     pub count: usize,
     /// The threads one run uses.
     pub intra_op_threads: usize,
+    /// Whether each session runs in a process of its own, so that a crash of native code ends only its own requests.
+    pub isolate: bool,
 }
 
 impl LaneChoice {
@@ -141,14 +143,14 @@ impl Default for BatchingSettings {
 
 impl Default for InstanceSettings {
     fn default() -> Self {
-        Self { count: 1, intra_op_threads: 1 }
+        Self { count: 1, intra_op_threads: 1, isolate: false }
     }
 }
 
 impl InstanceSettings {
     /// Says that the instances of `model` have more threads than the CPUs allow, with the remedy; `None` where they do not.
     pub fn oversubscription(&self, model: &str, cpus: usize) -> Option<String> {
-        let Self { count, intra_op_threads } = self;
+        let Self { count, intra_op_threads, .. } = self;
         let threads = count * intra_op_threads;
         (threads > cpus).then(|| {
             format!(
@@ -197,6 +199,12 @@ impl Manifest {
             return Err(Error::invalid(format!(
                 "[batching] max_queue_delay_microseconds = {delay}: expected 0 to {MAX_QUEUE_DELAY_MICROSECONDS}"
             )));
+        }
+        if self.instances.isolate && self.batching.lane == LaneChoice::Inline {
+            return Err(Error::invalid(
+                "[batching] lane = \"inline\": expected \"auto\" or \"worker\", since [instances] isolate = true runs the \
+                 model in another process",
+            ));
         }
         let limits = [
             ("[batching] max_batch_size", self.batching.max_batch_size, 1 << 20),
@@ -285,6 +293,7 @@ mod tests {
             [instances]
             count = 2
             intra_op_threads = 3
+            isolate = true
             "#,
         )
         .unwrap();
@@ -292,7 +301,7 @@ mod tests {
         assert_eq!(manifest.batching.independent_rows, Some(true));
         assert_eq!(manifest.batching.max_queue_size, 16);
         assert_eq!(manifest.batching.max_queue_wait_milliseconds, 250);
-        assert_eq!(manifest.instances, InstanceSettings { count: 2, intra_op_threads: 3 });
+        assert_eq!(manifest.instances, InstanceSettings { count: 2, intra_op_threads: 3, isolate: true });
     }
 
     #[test]
@@ -308,6 +317,8 @@ mod tests {
         );
         assert_eq!(message("[classes]\nnames = [\"a\", \"a\"]"), "[classes] names: \"a\" is there twice");
         assert!(message("a = = 2").starts_with("line 1: "));
+        let inline = message("[batching]\nlane = \"inline\"\n[instances]\nisolate = true");
+        assert!(inline.starts_with("[batching] lane = \"inline\": expected \"auto\" or \"worker\""), "{inline}");
     }
 
     #[test]
@@ -326,7 +337,7 @@ mod tests {
 
     #[test]
     fn more_threads_than_cpus_are_warned_of_with_the_remedy() {
-        let instances = InstanceSettings { count: 2, intra_op_threads: 3 };
+        let instances = InstanceSettings { count: 2, intra_op_threads: 3, isolate: false };
         assert_eq!(instances.oversubscription("iris", 6), None);
         let warning = instances.oversubscription("iris", 5).unwrap();
         assert!(warning.starts_with("model iris runs on 6 threads (2 × 3), but the CPUs allow 5: lower"), "{warning}");

@@ -3,6 +3,7 @@
 //! `proto` has the messages of the file that are asked for here; prost passes over the rest, and the weights stay where
 //! they are in the file's bytes.
 
+mod crashers;
 mod folding;
 pub mod independence;
 mod proto;
@@ -53,6 +54,10 @@ pub struct OnnxFile {
     pub independence: Independence,
     /// The most bytes that folding one node of constants may give.
     pub folding_limit_bytes: u64,
+    /// Whether some node has a graph of its own, as If and Loop do.
+    pub has_subgraphs: bool,
+    /// Nodes that can end the process by what clients send, each with the reason.
+    pub crashers: Vec<String>,
 }
 
 impl OnnxFile {
@@ -83,6 +88,7 @@ impl OnnxFile {
             cost_depends_on: value_dependent::culprit(graph, &model.functions),
             independence: Independence::of(&model, graph),
             folding_limit_bytes: folding::limit_bytes(graph),
+            crashers: crashers::find(graph),
             ..Self::default()
         };
         file.visit_graph(graph);
@@ -103,7 +109,10 @@ impl OnnxFile {
     fn visit_node(&mut self, node: &proto::Node) {
         for attribute in &node.attributes {
             attribute.tensor.iter().chain(&attribute.tensors).for_each(|tensor| self.visit_tensor(tensor));
-            attribute.graph.iter().chain(&attribute.graphs).for_each(|graph| self.visit_graph(graph));
+            for graph in attribute.graph.iter().chain(&attribute.graphs) {
+                self.has_subgraphs = true;
+                self.visit_graph(graph);
+            }
         }
         if let ("ZipMap", [output], Some(keys)) = (&*node.op_type, &node.outputs[..], class_labels(node)) {
             self.map_keys.insert(output.clone(), keys);

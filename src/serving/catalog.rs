@@ -85,7 +85,7 @@ impl ModelState {
     fn now(&self) -> Self {
         match self {
             Self::Ready(served_model) => match served_model.failure() {
-                Some(reason) => Self::Failed(reason.to_owned()),
+                Some(reason) => Self::Failed(reason.into_owned()),
                 None => Self::Ready(Arc::clone(served_model)),
             },
             other => other.clone(),

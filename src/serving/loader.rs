@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use crate::{
         watchdog::Watchdog,
     },
     config::memory::MemorySettings,
-    engine::{Engine, LoadOptions, run_memory::RunMemory},
+    engine::{Engine, Isolation, LoadOptions, run_memory::RunMemory},
     error::{Error, Result},
     metrics::{Loaded, Metrics},
     model::{
@@ -28,6 +28,7 @@ use crate::{
     serving::{
         bounded::with_bounded_runs,
         catalog::ModelState,
+        empty::{Outcomes, Subject, Trials},
         example,
         plan::Plan,
         probe::{probe, warm_up},
@@ -60,6 +61,8 @@ pub struct Loader {
     pub max_model_bytes: u64,
     /// The longest that a run may take before the model serves.
     pub longest_run: Duration,
+    /// Held by the one model that has a process to try a request in.
+    pub trial_turn: Arc<Mutex<()>>,
 }
 
 impl Loader {
@@ -78,6 +81,7 @@ impl Loader {
             run_memory: RunMemory::limited(memory.run_bytes()),
             max_model_bytes: memory.model_bytes() as u64,
             longest_run: DEFAULT_LONGEST_RUN,
+            trial_turn: Arc::default(),
         })
     }
 
@@ -102,6 +106,7 @@ impl Loader {
                 }
                 let outcome = self.load(&model.name, *version, path, &files.manifest);
                 log_outcome(&model.name, *version, &outcome);
+                outcome.iter().for_each(warn_of_crashers);
                 let state = match outcome {
                     Ok(loaded) => ModelState::Ready(Arc::new(loaded)),
                     Err(error) => ModelState::Failed(files.without_root(&error.to_string())),
@@ -137,13 +142,17 @@ impl Loader {
     ) -> Result<ServedModel> {
         let started = Instant::now();
         let staged = StagedModel::open(path, self.max_model_bytes)?;
+        let isolation = Isolation { model: name.to_string(), ..Isolation::default() };
         let options = LoadOptions {
             instances: manifest.instances.count,
             intra_op_threads: manifest.instances.intra_op_threads,
             file: &staged.file,
             run_memory: self.run_memory,
+            isolation: manifest.instances.isolate.then_some(&isolation),
         };
-        let mut sessions = self.engine.load(staged.path(), &options).map_err(|error| staged.without_copy(error))?;
+        // A process of its own stages the files itself, each time that it starts.
+        let from = if options.isolation.is_some() { path } else { staged.path() };
+        let mut sessions = self.engine.load(from, &options).map_err(|error| staged.without_copy(error))?;
         let file = staged.into_file();
         let Some((session, others)) = sessions.split_first_mut() else {
             return Err(Error::internal("no instance was asked for"));
@@ -178,15 +187,30 @@ impl Loader {
             load_time,
             instances: manifest.instances.count,
             max_queue_size: manifest.batching.max_queue_size,
+            restarts: manifest.instances.isolate.then_some(&isolation.restarts),
         };
         let metrics = self.metrics.model(&loaded);
         let element_bytes = schema.signature.widest_element_bytes();
         let lane = Lane::start(name.as_str(), sessions, plan.lane, Arc::clone(&metrics), &self.watchdog)?;
+        let (schema, file) = (Arc::new(schema), Arc::new(file));
+        let trials = Trials::new(Subject {
+            engine: Arc::clone(&self.engine),
+            turn: Arc::clone(&self.trial_turn),
+            name: name.clone(),
+            version,
+            path: path.to_owned(),
+            file: Arc::clone(&file),
+            schema: Arc::clone(&schema),
+            intra_op_threads: manifest.instances.intra_op_threads,
+            run_memory: self.run_memory,
+            watchdog: Arc::clone(&self.watchdog),
+            outcomes: Outcomes::default(),
+        });
         Ok(ServedModel {
             attached: OnceLock::new(),
             name: name.clone(),
             version,
-            schema: Arc::new(schema),
+            schema,
             file,
             element_bytes,
             manifest: manifest.clone(),
@@ -196,6 +220,7 @@ impl Loader {
             profile,
             plan,
             lane,
+            trials,
         })
     }
 }
@@ -206,6 +231,26 @@ fn task_with_reason(task: &Task) -> String {
         None => task.name().to_owned(),
         Some(reason) => format!("{} ({reason})", task.name()),
     }
+}
+
+/// The most nodes that a warning names.
+const MAX_NAMED: usize = 5;
+
+/// Warns of nodes by which a client can end the process, unless that is only the model's own.
+fn warn_of_crashers(model: &ServedModel) {
+    let crashers = &model.file.crashers;
+    if crashers.is_empty() || model.manifest.instances.isolate {
+        return;
+    }
+    let more = crashers.len().saturating_sub(MAX_NAMED);
+    let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    tracing::warn!(
+        model = %model.name,
+        "a request to model {} can crash this process in ONNX Runtime: {}{and_more}; isolate = true under [instances] in \
+         model.toml confines a crash to the model",
+        model.name,
+        crashers[..crashers.len() - more].join(", ")
+    );
 }
 
 fn log_outcome(name: &ModelName, version: ModelVersion, outcome: &Result<ServedModel>) {

@@ -5,6 +5,7 @@
 mod bounded;
 pub mod budget;
 pub mod catalog;
+mod empty;
 pub mod example;
 pub mod loader;
 pub mod plan;

@@ -74,6 +74,7 @@ fn choose(
     inline_budget: Duration,
 ) -> (LaneKind, String) {
     match (manifest.batching.lane, profile.timings.first()) {
+        _ if manifest.instances.isolate => (LaneKind::Worker, "it runs in a process of its own".to_owned()),
         (LaneChoice::Inline, _) => (LaneKind::Inline, "model.toml says so".to_owned()),
         (LaneChoice::Worker, _) => (LaneKind::Worker, "model.toml says so".to_owned()),
         (LaneChoice::Auto, _) if let Some(culprit) = cost_depends_on => {

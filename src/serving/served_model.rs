@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    borrow::Cow,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -21,7 +22,12 @@ use crate::{
         task::Task,
     },
     request::{InferRequest, InferResponse, ValidRequest},
-    serving::{plan::Plan, probe::Profile},
+    serving::{
+        empty::{Trials, Way},
+        plan::Plan,
+        probe::Profile,
+    },
+    tensor::tensor::Tensor,
 };
 
 /// A model version that is loaded, with everything a protocol asks of it.
@@ -34,7 +40,7 @@ pub struct ServedModel {
     /// What its values mean.
     pub schema: Arc<Schema>,
     /// What the file says of itself.
-    pub file: OnnxFile,
+    pub file: Arc<OnnxFile>,
     /// The memory that one element of its widest input takes, in bytes.
     pub element_bytes: usize,
     /// The settings in force.
@@ -51,6 +57,7 @@ pub struct ServedModel {
     pub plan: Plan,
     pub(super) lane: Lane,
     pub(super) attached: OnceLock<Box<dyn Any + Send + Sync>>,
+    pub(super) trials: Trials,
 }
 
 impl ServedModel {
@@ -64,10 +71,17 @@ impl ServedModel {
         request: InferRequest,
         deadline: Option<Instant>,
     ) -> impl Future<Output = Result<InferResponse>> + Send {
-        match self.admit(request) {
-            Ok(request) => Either::Left(self.lane.run(request, deadline)),
-            Err(error) => Either::Right(ready(Err(error))),
-        }
+        let (request, lane) = match self.admit(request) {
+            Ok(request) if request.inputs().iter().any(Tensor::is_empty) => match self.trials.way(&request) {
+                Ok(Way::Usual) => (request, &self.lane),
+                Ok(Way::Answer(answer)) => return Either::Right(ready(Ok(answer))),
+                Ok(Way::Trial(lane)) => (request, lane),
+                Err(error) => return Either::Right(ready(Err(error))),
+            },
+            Ok(request) => (request, &self.lane),
+            Err(error) => return Either::Right(ready(Err(error))),
+        };
+        Either::Left(lane.run(request, deadline))
     }
 
     /// Tells whether axis 0 of every input counts rows: where rows are batched, or each has a prediction.
@@ -97,8 +111,8 @@ impl ServedModel {
         value.downcast_ref().ok_or_else(|| Error::internal("another type is attached to the model"))
     }
 
-    /// Returns why the model no longer serves, if it has failed since it was loaded.
-    pub fn failure(&self) -> Option<&str> {
+    /// Returns why the model does not serve now, if it does not: it has failed since it was loaded, or its processes are down.
+    pub fn failure(&self) -> Option<Cow<'_, str>> {
         self.lane.failure()
     }
 }

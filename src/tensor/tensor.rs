@@ -208,7 +208,10 @@ impl Tensor {
 
     /// Tells whether there are no elements (a dimension is 0).
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        match &self.data {
+            Data::Strings(strings) => strings.is_empty(),
+            Data::Raw(raw) => raw.is_empty(),
+        }
     }
 
     /// Returns the elements, or `None` where they are not of type `T`.

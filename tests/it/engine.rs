@@ -18,8 +18,8 @@ const LONG: i64 = 2_000_000;
 
 fn load(path: &Path, instances: usize) -> Vec<Box<dyn Session>> {
     let staged = StagedModel::open(path, u64::MAX).unwrap();
-    let options =
-        LoadOptions { instances, intra_op_threads: 1, file: &staged.file, run_memory: RunMemory::unlimited() };
+    let run_memory = RunMemory::unlimited();
+    let options = LoadOptions { instances, intra_op_threads: 1, file: &staged.file, run_memory, isolation: None };
     runtime().load(staged.path(), &options).unwrap()
 }
 

@@ -15,6 +15,7 @@ use onnxd::{
 };
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::connection::Connection;
@@ -26,7 +27,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 static RUNTIME: LazyLock<Arc<OrtEngine>> = LazyLock::new(|| {
     let engine = OrtEngine::new(&RuntimeSettings::default().library_candidates());
-    Arc::new(engine.expect("ONNX Runtime is there: `make fetch` puts it there"))
+    let engine = engine.expect("ONNX Runtime is there: `make fetch` puts it there");
+    // This process is not onnxd.
+    Arc::new(engine.isolating_with(env!("CARGO_BIN_EXE_onnxd").into()))
 });
 
 /// Returns ONNX Runtime, which all tests of the process share.
@@ -50,6 +53,7 @@ pub struct TestServer {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     run: JoinHandle<Ending>,
+    folder: Option<TempDir>,
 }
 
 impl TestServer {
@@ -103,7 +107,12 @@ impl TestServer {
         }));
         let client =
             reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("the client's settings are right");
-        Self { address, grpc_address, service, client, stop: Some(stop), run }
+        Self { address, grpc_address, service, client, stop: Some(stop), run, folder: None }
+    }
+
+    /// Keeps the folder of its models for as long as it serves.
+    pub fn keeping(self, folder: TempDir) -> Self {
+        Self { folder: Some(folder), ..self }
     }
 
     /// Returns the URL of a path.

@@ -23,7 +23,7 @@ async fn serve_file(name: &str, bytes: &[u8]) -> TestServer {
     let folder = TempDir::new().expect("there is room for a folder");
     let path = folder.path().join(name);
     fs::write(&path, bytes).expect("the file can be written");
-    TestServer::start_with(path, |_config| {}).await
+    TestServer::start_with(path, |_config| {}).await.keeping(folder)
 }
 
 /// Returns the number that onnx.proto has for an element type.

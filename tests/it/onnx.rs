@@ -7,6 +7,7 @@ pub mod greedy;
 use prost::Message as _;
 
 const FLOAT: i32 = 1;
+const INT32: i32 = 6;
 const INT64: i32 = 7;
 const BOOL: i32 = 9;
 const EXTERNAL: i32 = 1;
@@ -122,6 +123,37 @@ pub fn sorting_rows() -> Vec<u8> {
         initializers: Vec::new(),
         inputs: vec![value("x", FLOAT, &[-1])],
         outputs: vec![value("y", FLOAT, &[-1])],
+    })
+}
+
+/// Returns `quotient = dividend / divisor` for INT32 `[N, 1]`. ONNX Runtime divides the smallest integer by -1 as the CPU
+/// does, which ends the process.
+pub fn dividing() -> Vec<u8> {
+    model(Graph {
+        nodes: vec![node("Div", &["dividend", "divisor"], &["quotient"])],
+        name: "dividing".to_owned(),
+        initializers: Vec::new(),
+        inputs: vec![value("dividend", INT32, &[-1, 1]), value("divisor", INT32, &[-1, 1])],
+        outputs: vec![value("quotient", INT32, &[-1, 1])],
+    })
+}
+
+/// Returns an LSTM over `x`, FP32 `[steps, batch, 2]`. ONNX Runtime aborts where the batch is empty.
+pub fn lstm() -> Vec<u8> {
+    let weights = |name: &str, dims: &[i64]| Tensor {
+        dims: dims.to_vec(),
+        data_type: FLOAT,
+        raw_data: vec![0; dims.iter().product::<i64>() as usize * 4],
+        name: name.to_owned(),
+        ..Tensor::default()
+    };
+    let size = Attribute { name: "hidden_size".to_owned(), integer: 1, kind: INT_ATTRIBUTE, ..Attribute::default() };
+    model(Graph {
+        nodes: vec![Node { attributes: vec![size], ..node("LSTM", &["x", "w", "r"], &["", "y"]) }],
+        name: "lstm".to_owned(),
+        initializers: vec![weights("w", &[1, 4, 2]), weights("r", &[1, 4, 1])],
+        inputs: vec![value("x", FLOAT, &[-1, -1, 2])],
+        outputs: vec![value("y", FLOAT, &[1, -1, 1])],
     })
 }
 
@@ -440,6 +472,8 @@ pub struct Tensor {
     pub int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
     pub name: String,
+    #[prost(bytes = "vec", tag = "9")]
+    pub raw_data: Vec<u8>,
     #[prost(message, repeated, tag = "13")]
     pub external_data: Vec<Entry>,
     #[prost(int32, tag = "14")]

@@ -96,8 +96,9 @@ impl RawModel {
         let manifest = &*files.manifest;
         let staged = StagedModel::open(&files.path, u64::MAX)?;
         let file = &staged.file;
-        let InstanceSettings { count: instances, intra_op_threads } = manifest.instances;
-        let options = LoadOptions { instances, intra_op_threads, file, run_memory: RunMemory::unlimited() };
+        let InstanceSettings { count: instances, intra_op_threads, .. } = manifest.instances;
+        let run_memory = RunMemory::unlimited();
+        let options = LoadOptions { instances, intra_op_threads, file, run_memory, isolation: None };
         let mut sessions = engine.load(staged.path(), &options)?;
         let session = sessions.first_mut().ok_or_else(|| Error::internal("no instance was asked for"))?;
         let schema = Schema::new(session.signature().clone(), manifest, file)?;

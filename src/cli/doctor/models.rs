@@ -36,7 +36,7 @@ pub(super) struct ModelFacts {
 impl ModelFacts {
     /// Returns what its model.toml says, or the defaults.
     pub(super) fn instance_settings(&self) -> InstanceSettings {
-        InstanceSettings { count: self.instances, intra_op_threads: self.intra_op_threads }
+        InstanceSettings { count: self.instances, intra_op_threads: self.intra_op_threads, isolate: false }
     }
 
     /// Returns the threads of one version when all its instances run.

@@ -160,7 +160,11 @@ fn settings(manifest: &Manifest) -> Value {
             "max_queue_size": batching.max_queue_size,
             "max_queue_wait_milliseconds": batching.max_queue_wait_milliseconds,
         },
-        "instances": {"count": instances.count, "intra_op_threads": instances.intra_op_threads},
+        "instances": {
+            "count": instances.count,
+            "intra_op_threads": instances.intra_op_threads,
+            "isolate": instances.isolate,
+        },
     })
 }
 
@@ -201,6 +205,6 @@ mod tests {
     fn every_setting_in_force_is_there() {
         let settings = settings(&Manifest::default());
         assert_eq!(settings["batching"]["max_queue_size"], 1024);
-        assert_eq!(settings["instances"], json!({"count": 1, "intra_op_threads": 1}));
+        assert_eq!(settings["instances"], json!({"count": 1, "intra_op_threads": 1, "isolate": false}));
     }
 }

@@ -158,6 +158,7 @@ fn add_settings(page: &mut Page, manifest: &Manifest) {
         ("[batching] max_queue_wait_milliseconds", batching.max_queue_wait_milliseconds.to_string()),
         ("[instances] count", instances.count.to_string()),
         ("[instances] intra_op_threads", instances.intra_op_threads.to_string()),
+        ("[instances] isolate", instances.isolate.to_string()),
     ];
     let declared = batching.independent_rows.map(|rows| ("[batching] independent_rows", rows.to_string()));
     let lines: Vec<_> = lines.into_iter().chain(declared).map(|(key, value)| format!("{key} = {value}")).collect();

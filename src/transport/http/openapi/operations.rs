@@ -177,6 +177,7 @@ fn execution() -> ObjectBuilder {
         ("max_batch_rows", count().into()),
         ("instances", count().into()),
         ("intra_op_threads", count().into()),
+        ("isolated", ObjectBuilder::new().schema_type(Type::Boolean).into()),
         ("measured", list_of(run).into()),
     ])
     .description(Some("How the model is run, and why."))

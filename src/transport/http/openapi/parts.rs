@@ -124,7 +124,7 @@ fn describe(kind: ErrorKind) -> &'static str {
         ErrorKind::DeadlineExceeded => "No answer was ready before the deadline.",
         ErrorKind::UnsupportedMediaType => "The content-type or the content-encoding is none that is known here.",
         ErrorKind::Unimplemented => "The protocol has this, but onnxd does not.",
-        ErrorKind::Internal => "The server's fault; its log has the cause under the request's id.",
+        ErrorKind::Internal | ErrorKind::Crashed => "The server's fault; its log has the cause under the request's id.",
     }
 }
 

@@ -86,6 +86,7 @@ pub struct ExecutionDetails {
     max_batch_rows: usize,
     instances: usize,
     intra_op_threads: usize,
+    isolated: bool,
     measured: Vec<MeasuredRun>,
 }
 
@@ -113,6 +114,7 @@ impl ExecutionDetails {
             max_batch_rows: plan.lane.limits.max_batch_rows,
             instances: instances.count,
             intra_op_threads: instances.intra_op_threads,
+            isolated: instances.isolate,
             measured: measured.collect(),
         }
     }
