@@ -287,23 +287,6 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_is_the_limit_or_the_machines_whichever_is_less() {
-        let root = tempfile::tempdir().expect("a folder for the test");
-        assert_eq!(usable_memory(root.path()), None);
-        for (path, text, expected) in [
-            ("proc/meminfo", "MemTotal:        2048 kB\nMemFree:          1 kB\n", 2 << 20),
-            ("proc/self/cgroup", "0::/\n", 2 << 20),
-            ("sys/fs/cgroup/memory.max", "1048576\n", 1 << 20),
-            ("sys/fs/cgroup/memory.max", "4194304\n", 2 << 20),
-        ] {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().expect("a file in a folder")).expect("a folder");
-            fs::write(path, text).expect("a file");
-            assert_eq!(usable_memory(root.path()), Some(expected), "{text}");
-        }
-    }
-
-    #[test]
     fn what_says_no_limit_or_nonsense_is_no_limit() {
         let unlimited: [&[(&str, &str)]; 4] = [
             &[("proc/self/cgroup", "0::/a\n"), ("sys/fs/cgroup/a/cpu.max", "max 100000\n")],

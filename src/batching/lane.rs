@@ -62,6 +62,7 @@ pub struct Lane {
     instances: usize,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one for each model, and the larger one is the faster lane's")]
 enum Way {
     Inline(InlineLane),
     Worker(WorkerLane),

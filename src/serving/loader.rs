@@ -106,6 +106,7 @@ impl Loader {
                 }
                 let outcome = self.load(&model.name, *version, path, &files.manifest);
                 log_outcome(&model.name, *version, &outcome);
+                outcome.iter().for_each(warn_of_held_loop);
                 outcome.iter().for_each(warn_of_crashers);
                 let state = match outcome {
                     Ok(loaded) => ModelState::Ready(Arc::new(loaded)),
@@ -154,9 +155,8 @@ impl Loader {
         let from = if options.isolation.is_some() { path } else { staged.path() };
         let mut sessions = self.engine.load(from, &options).map_err(|error| staged.without_copy(error))?;
         let file = staged.into_file();
-        let Some((session, others)) = sessions.split_first_mut() else {
-            return Err(Error::internal("no instance was asked for"));
-        };
+        let (session, others) =
+            sessions.split_first_mut().ok_or_else(|| Error::internal("no instance was asked for"))?;
         let (proof, batching) = (&file.independence, &manifest.batching);
         let profile = with_bounded_runs(&mut **session, self.longest_run, |session| probe(session, proof, batching))?;
         let mut schema = Schema::of_observed(session.signature().clone(), &profile.observed, manifest, &file)?;
@@ -164,13 +164,6 @@ impl Loader {
             rows.max_rows = self.max_rows;
         }
         let plan = Plan::new(&profile, &file, manifest, self.inline_budget);
-        if let (LaneKind::Inline, Some(culprit)) = (plan.lane.kind, &file.cost_depends_on) {
-            tracing::warn!(
-                model = %name,
-                "model {name} runs inside the event loop because model.toml says so, but the time of a run depends on the \
-                 values of its inputs ({culprit}): a long run delays every other request"
-            );
-        }
         let rows = profile.timings.last().map_or(1, |timing| timing.rows).min(plan.lane.limits.max_batch_rows);
         for other in others {
             with_bounded_runs(&mut **other, self.longest_run, |session| warm_up(session, rows))?;
@@ -180,7 +173,7 @@ impl Loader {
             None => example::synthetic_body(&schema)?,
         };
         let load_time = started.elapsed();
-        let loaded = Loaded {
+        let metrics = self.metrics.model(&Loaded {
             name,
             version,
             sha256: &file.sha256,
@@ -188,31 +181,29 @@ impl Loader {
             instances: manifest.instances.count,
             max_queue_size: manifest.batching.max_queue_size,
             restarts: manifest.instances.isolate.then_some(&isolation.restarts),
-        };
-        let metrics = self.metrics.model(&loaded);
-        let element_bytes = schema.signature.widest_element_bytes();
+        });
         let lane = Lane::start(name.as_str(), sessions, plan.lane, Arc::clone(&metrics), &self.watchdog)?;
         let (schema, file) = (Arc::new(schema), Arc::new(file));
-        let trials = Trials::new(Subject {
-            engine: Arc::clone(&self.engine),
-            turn: Arc::clone(&self.trial_turn),
-            name: name.clone(),
-            version,
-            path: path.to_owned(),
-            file: Arc::clone(&file),
-            schema: Arc::clone(&schema),
-            intra_op_threads: manifest.instances.intra_op_threads,
-            run_memory: self.run_memory,
-            watchdog: Arc::clone(&self.watchdog),
-            outcomes: Outcomes::default(),
-        });
         Ok(ServedModel {
+            trials: Trials::new(Subject {
+                engine: Arc::clone(&self.engine),
+                turn: Arc::clone(&self.trial_turn),
+                name: name.clone(),
+                version,
+                path: path.to_owned(),
+                file: Arc::clone(&file),
+                schema: Arc::clone(&schema),
+                intra_op_threads: manifest.instances.intra_op_threads,
+                run_memory: self.run_memory,
+                watchdog: Arc::clone(&self.watchdog),
+                outcomes: Outcomes::default(),
+            }),
             attached: OnceLock::new(),
             name: name.clone(),
             version,
+            element_bytes: schema.signature.widest_element_bytes(),
             schema,
             file,
-            element_bytes,
             manifest: manifest.clone(),
             example,
             load_time,
@@ -220,7 +211,6 @@ impl Loader {
             profile,
             plan,
             lane,
-            trials,
         })
     }
 }
@@ -231,6 +221,17 @@ fn task_with_reason(task: &Task) -> String {
         None => task.name().to_owned(),
         Some(reason) => format!("{} ({reason})", task.name()),
     }
+}
+
+/// Warns if model.toml keeps a model in the event loop although a request decides how long it runs.
+fn warn_of_held_loop(model: &ServedModel) {
+    let (LaneKind::Inline, Some(culprit)) = (model.plan.lane.kind, &model.file.cost_depends_on) else { return };
+    tracing::warn!(
+        model = %model.name,
+        "model {} runs inside the event loop because model.toml says so, but the time of a run depends on the values of its \
+         inputs ({culprit}): a long run delays every other request",
+        model.name
+    );
 }
 
 /// The most nodes that a warning names.

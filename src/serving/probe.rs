@@ -241,7 +241,8 @@ mod tests {
     fn graph_and_owner_decide_before_any_run_does() {
         let mixed = Independence::Mixed("Unique `u`".to_owned());
         let proven = Independence::Proven(vec![vec![None]]);
-        let cases: [(&Independence, Option<bool>, fn(&mut [i64]), Result<f64, &str>); 5] = [
+        type Case<'a> = (&'a Independence, Option<bool>, fn(&mut [i64]), Result<f64, &'a str>);
+        let cases: [Case<'_>; 5] = [
             (&mixed, None, |_rows| {}, Err("rows meet in Unique `u`")),
             (&mixed, Some(true), <[i64]>::sort_unstable, Ok(f64::INFINITY)),
             (&proven, Some(false), |_rows| {}, Err("model.toml says that rows are not independent")),

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use onnxd::{
+    config::memory::MemorySettings,
     model::{
         manifest::Manifest,
         name::{ModelName, ModelVersion},
@@ -26,7 +27,7 @@ const BODY: &str = r#"{"features":[6.3,3.3,6.0,2.5]}"#;
 
 /// Loads iris once more, as a version that no folder has.
 fn load(version: ModelVersion) -> Arc<ServedModel> {
-    let loader = Loader::new(runtime()).unwrap();
+    let loader = Loader::new(runtime(), &MemorySettings::default()).unwrap();
     let path = models("iris/1/model.onnx");
     Arc::new(loader.load(&name(), version, &path, &Manifest::default()).unwrap())
 }

@@ -53,7 +53,7 @@ pub struct TestServer {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     run: JoinHandle<Ending>,
-    folder: Option<TempDir>,
+    _folder: Option<TempDir>,
 }
 
 impl TestServer {

@@ -4,7 +4,7 @@ use std::fs;
 
 use fastrand::Rng;
 use onnxd::{
-    engine::{Engine, LoadOptions, Session},
+    engine::{Engine, LoadOptions, Session, run_memory::RunMemory},
     model::{
         onnx_file::OnnxFile,
         signature::{Signature, TensorSpec},
@@ -35,8 +35,9 @@ pub fn counterexample(bytes: &[u8], seed: u64) -> Runs {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("model.onnx");
     fs::write(&path, bytes).unwrap();
-    let file = OnnxFile::read(&path).unwrap();
-    let options = LoadOptions { instances: 1, intra_op_threads: 1, file: &file };
+    let file = OnnxFile::parse(&bytes.to_vec().into()).unwrap();
+    let run_memory = RunMemory::unlimited();
+    let options = LoadOptions { instances: 1, intra_op_threads: 1, file: &file, run_memory, isolation: None };
     match runtime().load(&path, &options) {
         Ok(mut sessions) => search(&mut *sessions[0], seed),
         Err(error) => Runs::Nothing(error.to_string()),

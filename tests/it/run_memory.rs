@@ -3,10 +3,10 @@
 use std::{fs, path::Path};
 
 use onnxd::{
-    api::grpc::proto::inference::{
+    config::ServerConfig,
+    protocol::proto::inference::{
         InferTensorContents, ModelInferRequest, ModelInferResponse, model_infer_request::InferInputTensor,
     },
-    config::ServerConfig,
 };
 use serde_json::json;
 use tonic::Code;

@@ -196,7 +196,7 @@ mod tests {
 
     fn input(name: &str, element: i32) -> ValueInfo {
         let tensor = Some(TensorType { element, shape: None });
-        ValueInfo { name: name.to_owned(), r#type: Some(Type { tensor, ..Type::default() }) }
+        ValueInfo { name: name.to_owned(), r#type: Some(Type { tensor }) }
     }
 
     fn node(op_type: &str, inputs: &[&str], output: &str) -> Node {
