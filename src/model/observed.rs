@@ -41,8 +41,8 @@ pub struct ObservedOutput {
 /// How an output follows the rows of the inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowLayout {
-    /// Axis 0 counts rows, and each row has these dimensions.
-    Rows(Shape),
+    /// Axis 0 counts rows, and each row has these dimensions; `None` where an open dimension of an input may be the cause.
+    Rows(Vec<Option<usize>>),
     /// One element a row, on another axis than 0.
     OneElement,
     /// Neither: the shapes that it had for one row and for two.
@@ -75,7 +75,7 @@ impl ObservedOutputs {
         let outputs = signature.outputs.iter_mut().enumerate().map(|(index, spec)| {
             let tensors: Vec<_> = runs.iter().filter_map(|run| Some((run.rows, run.outputs.get(index)?))).collect();
             let observed = ObservedOutput {
-                layout: layout(&tensors),
+                layout: layout(spec, &tensors, only_rows_vary),
                 is_indicator: !tensors.is_empty() && tensors.iter().all(|(_, tensor)| tensor.is_indicator),
                 declares_one_a_row: spec.declares_one_a_row(),
             };
@@ -103,11 +103,14 @@ impl ObservedOutputs {
     }
 }
 
-fn layout(tensors: &[(Option<usize>, &ObservedTensor)]) -> Option<RowLayout> {
+fn layout(spec: &OutputSpec, tensors: &[(Option<usize>, &ObservedTensor)], only_rows_vary: bool) -> Option<RowLayout> {
     let [(Some(few), first), (Some(many), second)] = tensors else { return None };
     let counts_rows = |shape: &Shape, rows: usize| shape.first() == Some(&rows);
     if counts_rows(&first.shape, *few) && counts_rows(&second.shape, *many) && first.shape[1..] == second.shape[1..] {
-        return Some(RowLayout::Rows(Shape::new(&first.shape[1..])));
+        let declared = |axis: usize| spec.tensor.dims.as_deref()?.get(axis)?.fixed();
+        let dims = first.shape.iter().copied().enumerate().skip(1);
+        let is_known = |axis: usize, size: usize| only_rows_vary || declared(axis) == Some(size);
+        return Some(RowLayout::Rows(dims.map(|(axis, size)| is_known(axis, size).then_some(size)).collect()));
     }
     let is_one_a_row = |shape: &Shape, rows: usize| shape.element_count() == Some(rows);
     Some(match is_one_a_row(&first.shape, *few) && is_one_a_row(&second.shape, *many) {
@@ -163,13 +166,29 @@ mod tests {
 
     #[test]
     fn what_the_graph_declares_wrongly_is_corrected() {
-        let rows = |dims: &[usize]| RowLayout::Rows(Shape::new(dims));
+        let rows = |dims: &[usize]| RowLayout::Rows(dims.iter().copied().map(Some).collect());
         assert_eq!(observe(&[None, Some(3)], [&[1, 3], &[2, 3]]), (rows(&[3]), vec![-1, 3]));
         assert_eq!(observe(&[None, None], [&[1, 3], &[2, 3]]), (rows(&[3]), vec![-1, -1]));
         assert_eq!(observe(&[None, Some(1)], [&[1, 2], &[2, 2]]), (rows(&[2]), vec![-1, 2]));
         assert_eq!(observe(&[Some(1)], [&[1], &[2]]), (rows(&[]), vec![-1]));
         assert_eq!(observe(&[], [&[1, 3], &[2, 3]]), (rows(&[3]), vec![-1, 3]));
         assert_eq!(observe(&[Some(1), None], [&[1, 1], &[1, 2]]), (RowLayout::OneElement, vec![1, -1]));
+    }
+
+    #[test]
+    fn width_that_an_open_dimension_may_cause_is_not_known() {
+        let spec = |dims: &[Dim]| TensorSpec { name: "t".into(), data_type: DataType::Fp32, dims: Some(dims.to_vec()) };
+        let open = [Dim::Dynamic(None), Dim::Dynamic(None)];
+        for (declared, known) in [(Dim::Dynamic(None), None), (Dim::Fixed(1), Some(1)), (Dim::Fixed(2), None)] {
+            let outputs = vec![OutputSpec { tensor: spec(&[Dim::Dynamic(None), declared]), map_keys: None }];
+            let mut signature = Signature { inputs: vec![spec(&open)], outputs };
+            let run = |rows: usize| ObservedRun {
+                rows: Some(rows),
+                outputs: vec![ObservedTensor { shape: Shape::new(&[rows, 1]), is_indicator: false }],
+            };
+            let observed = ObservedOutputs::new(&[run(1), run(2)], &mut signature);
+            assert_eq!(observed.get(0).unwrap().layout, Some(RowLayout::Rows(vec![known])));
+        }
     }
 
     #[test]

@@ -276,7 +276,7 @@ impl Evidence<'_> {
     /// is declared.
     fn width(&self, output: usize) -> Option<usize> {
         match self.layout(output) {
-            Some(RowLayout::Rows(row)) if row.len() <= 1 => Some(row.first().copied().unwrap_or(1)),
+            Some(RowLayout::Rows(row)) if row.len() <= 1 => row.first().copied().unwrap_or(Some(1)),
             Some(_) => None,
             None => match self.signature.outputs[output].tensor.dims.as_deref()? {
                 [] | [_] => Some(1),
@@ -323,7 +323,7 @@ impl Evidence<'_> {
     fn is_one_a_class(&self, output: usize) -> bool {
         let spec = &self.signature.outputs[output];
         let is_matrix = match (self.layout(output), spec.tensor.dims.as_deref()) {
-            (Some(RowLayout::Rows(row)), _) => row.len() == 1 && row[0] != 1,
+            (Some(RowLayout::Rows(row)), _) => row.len() == 1 && row[0] != Some(1),
             (Some(_), _) => return false,
             (None, Some([_, classes])) => classes.fixed() != Some(1),
             (None, None) => true,

@@ -50,7 +50,7 @@ async fn shapes_that_do_not_go_together_are_the_clients_fault() {
 
     let served = Served::new(&onnx::of_two("Add", FLOAT, &["1", "", ""], &["1", "", ""], &["1", "", ""])).await;
     let error = served.refuse(json!({"a": [[[1, 2, 3]]], "b": [[[1, 2]]]})).await;
-    let reason = "Attempting to broadcast an axis by a dimension other than 1. 3 by 2";
+    let reason = "Attempting to broadcast an axis by a dimension other than 1. 2 by 3";
     assert_eq!(error, format!("the model cannot run on this input: Add: {reason}"));
 }
 

@@ -106,7 +106,7 @@ async fn model_toml_has_the_last_word_on_independence() {
         );
     }
     let details: Value = server.get_json("/models/greatest").await;
-    assert_eq!(details["versions"][0]["execution"]["row_independence"], "mixed", "{details}");
+    assert_eq!(details["execution"]["row_independence"], "mixed", "{details}");
 
     let folder = TempDir::new().unwrap();
     copy_bundled(folder.path(), |_model| "auto");

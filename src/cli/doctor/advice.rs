@@ -169,7 +169,7 @@ mod tests {
         assert_warns(|facts| facts.unknown_variables = vec!["ONNXD_PROT".to_owned()], "ONNXD_PROT is set");
         let tight = MemoryFacts { bytes: 4999, source: String::new() };
         assert_warns(|facts| facts.memory_limit = Some(tight), "take 4.9 KiB in memory");
-        assert_warns(|facts| facts.limits.max_buffered_bytes = 1, "--max-buffered-bytes (1 B) take more than");
+        assert_warns(|facts| facts.limits.max_buffered_bytes = 1, "--max-buffered-bytes (1 bytes) take more than");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `ai.onnx.ml`: operators on rows of features, `[N, F]`.
 
 use super::{
+    super::proto::Attribute,
     elementwise::elementwise,
     size::{Size, product},
     step::Step,
@@ -47,7 +48,11 @@ pub(super) fn zip_map(step: &Step<'_>) -> Outcome<Vec<Value>> {
 pub(super) fn one_hot_encoder(step: &Step<'_>) -> Outcome<Vec<Value>> {
     let x = step.input(0)?;
     let mut shape = x.shape()?.to_vec();
-    shape.push(step.fresh());
+    let count = |attribute: &Attribute| attribute.integers.len() + attribute.strings.len();
+    let categories: usize =
+        ["cats_int64s", "cats_strings"].iter().map(|name| step.attribute(name).map_or(0, count)).sum();
+    let categories = i64::try_from(categories).map_err(|_| Refusal::Unknown)?;
+    shape.push(Size::known(categories));
     Ok(vec![x.with_shape(shape)])
 }
 
