@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn rows_that_stand_alone_are_batched_and_measured() {
-        let mut column = Column::new(|rows| rows.iter_mut().for_each(|row| *row *= 3));
+        let mut column = Column::new(|rows| rows.iter_mut().for_each(|row| *row = row.wrapping_mul(3)));
         let unknown = Independence::Unknown("Custom `c`".to_owned());
         let profile = probe(&mut column, &unknown, &settings(6, None));
         assert_eq!(profile.batching, Ok(0.0));

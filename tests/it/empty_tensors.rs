@@ -40,12 +40,13 @@ async fn operator_that_crashes_on_no_elements_is_tried_elsewhere_and_refused() {
 #[tokio::test]
 async fn model_that_lived_on_no_elements_runs_them_in_its_lane() {
     let server = serve_identity(DataType::Fp32, &[-1, -1, 3]).await;
+    let infer = "/v2/models/identity/infer";
     for (shape, runs_by_then) in
         [("[0,2,3]", 0.0), ("[0,2,3]", 1.0), ("[2,0,3]", 1.0), ("[0,5,3]", 2.0), ("[0,0,3]", 2.0)]
     {
-        let answer = server.predict(INFER, &input(shape)).await;
+        let answer = server.predict(infer, &input(shape)).await;
         assert_eq!(answer["outputs"][0]["shape"].to_string(), shape);
-        assert_eq!(runs(&server, "model").await, runs_by_then, "{shape}");
+        assert_eq!(runs(&server, "identity").await, runs_by_then, "{shape}");
     }
 }
 
