@@ -18,10 +18,7 @@ use onnxd::{
     },
     protocol::oip_rest,
     protocol::{
-        native::{
-            decode::{Form, decode},
-            encode::Encoder,
-        },
+        native::{decode::decode, encode::Encoder, envelope::Form},
         oip::inputs::Target,
     },
     request::{InferRequest, InferResponse, InputTensor},

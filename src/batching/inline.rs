@@ -23,9 +23,8 @@ use tokio::{
 
 use crate::{
     batching::{
-        lane::dropped_reply,
         policy::{Decision, Limits},
-        queue::{Entry, QueueLimits, Reply, RequestQueue},
+        queue::{Entry, QueueLimits, Reply, RequestQueue, dropped_reply},
         run::Runner,
         watchdog::WatchedSession,
     },

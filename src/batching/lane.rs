@@ -171,8 +171,3 @@ fn too_many_rows(error: Error, begun: bool) -> Error {
         _ => error,
     }
 }
-
-/// Makes the answer where a reply was dropped, which is never left hanging.
-pub(super) fn dropped_reply() -> Error {
-    Error::internal("a lane dropped a reply")
-}

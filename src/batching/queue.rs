@@ -245,6 +245,11 @@ impl RequestQueue {
     }
 }
 
+/// Makes the answer where a reply was dropped, which is never left hanging.
+pub(super) fn dropped_reply() -> Error {
+    Error::internal("a lane dropped a reply")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

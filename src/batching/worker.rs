@@ -13,9 +13,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     batching::{
-        lane::dropped_reply,
         policy::{Decision, Limits},
-        queue::{Entry, QueueLimits, Reply, RequestQueue},
+        queue::{Entry, QueueLimits, Reply, RequestQueue, dropped_reply},
         run::Runner,
         ticket::Ticket,
         watchdog::WatchedSession,

@@ -6,9 +6,12 @@ use clap::Args;
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::config::{
-    GrpcPort, HttpSettings, LimitSettings, LogSettings, RuntimeSettings, ServerConfig,
     memory::MemorySettings,
-    value::{connection_count, duration_or_zero, header, positive_duration, request_count, request_rate, thread_count},
+    settings::{HttpSettings, LimitSettings, LogSettings, RuntimeSettings, ServerConfig},
+    value::{
+        GrpcPort, connection_count, duration_or_zero, header, positive_duration, request_count, request_rate,
+        thread_count,
+    },
 };
 
 /// Connections of a closed loop, where none are asked for.

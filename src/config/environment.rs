@@ -8,7 +8,7 @@ use std::{
 
 use clap::CommandFactory;
 
-use crate::config::Cli;
+use crate::config::commands::Cli;
 
 /// Lists the `ONNXD_…` variables that no setting reads and that Kubernetes does not set.
 pub(super) fn unknown_variables() -> Vec<String> {

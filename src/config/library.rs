@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::{LibraryCandidate, LibraryOrigin, RuntimeSettings};
+use crate::config::settings::{LibraryCandidate, LibraryOrigin, RuntimeSettings};
 
 /// The file name of the ONNX Runtime library on this platform.
 const LIBRARY_FILE_NAME: &str = if cfg!(windows) {

@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::LogFilter;
+/// A log filter known to be well-formed: levels, overall and by target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter(String);
 
 impl LogFilter {
     /// Returns the filter in the syntax of `tracing_subscriber::EnvFilter`, lower case.

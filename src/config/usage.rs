@@ -12,9 +12,20 @@ use clap::{
 };
 
 use crate::config::{
-    Cli, ParseOutcome,
+    commands::Cli,
     environment::{is_set, variable},
 };
+
+/// Why there is no command to run.
+#[derive(Debug)]
+pub enum ParseOutcome {
+    /// Help or the version was asked for: `print` writes it to stdout.
+    Answer(clap::Error),
+    /// No command was given: `print` writes the help to stderr.
+    NoCommand(clap::Error),
+    /// A setting is wrong: one line that names it, what was expected and what came.
+    Usage(String),
+}
 
 const EXAMPLES: &str = r#"Examples:
   onnxd serve                          serve the models in ./models on port 8000

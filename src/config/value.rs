@@ -5,7 +5,9 @@ use std::{net::IpAddr, time::Duration};
 use http::{HeaderName, HeaderValue};
 use jiff::SignedDuration;
 
-use crate::config::GrpcPort;
+/// The port for gRPC alone; `None` where it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrpcPort(pub Option<u16>);
 
 /// The longest duration a setting may have; anything longer is a slip of the unit.
 const MAX_DURATION: Duration = Duration::from_hours(24);

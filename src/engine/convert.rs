@@ -9,6 +9,7 @@ use ort::{
 
 use crate::{
     engine::{
+        dims::{dims_of, shape_of},
         run_memory::{Charging, Held},
         strings,
     },
@@ -142,11 +143,6 @@ fn lend_bools(tensor: &Tensor) -> Result<SessionInputValue<'_>> {
     Ok(value.into())
 }
 
-/// Returns the dimensions as the runtime counts them.
-pub(super) fn dims_of(shape: &Shape) -> Result<Vec<i64>> {
-    shape.iter().map(|dim| i64::try_from(*dim).map_err(Error::internal)).collect()
-}
-
 /// Copies an output out of the runtime; maps become an FP32 `[N, C]` tensor whose columns are in the order of their keys.
 ///
 /// What a copy takes, and what its text will take, is charged to the run's memory until the tensor is dropped.
@@ -191,11 +187,6 @@ fn hold<T: NoUninit + Send>(data_type: DataType, shape: &[i64], values: &[T], ch
     let held = charging.hold_answer(size_of_val(values), values.len())?;
     let elements = Elements { values: values.to_vec(), _held: held };
     Tensor::from_bytes(data_type, shape_of(shape)?, Bytes::from_owner(elements))
-}
-
-/// Returns the shape of a value that the runtime made.
-pub(super) fn shape_of(shape: &[i64]) -> Result<Shape> {
-    shape.iter().map(|dim| usize::try_from(*dim).map_err(Error::internal)).collect()
 }
 
 fn from_maps(value: &DynValue, keys: &[ClassLabel], charging: &Charging) -> Result<Tensor> {

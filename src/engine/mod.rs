@@ -3,6 +3,7 @@
 //! The only place that names `ort`, and the only one where `unsafe` may stand, each block with its reason.
 
 pub mod convert;
+mod dims;
 #[cfg(target_os = "linux")]
 pub mod isolation;
 pub mod library;

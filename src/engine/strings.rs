@@ -12,7 +12,7 @@ use ort::{
 
 use crate::{
     engine::{
-        convert::{dims_of, shape_of},
+        dims::{dims_of, shape_of},
         run_memory::{Charging, Held},
     },
     error::{Error, Result},

@@ -172,7 +172,7 @@ fn settings(manifest: &Manifest) -> Value {
 mod tests {
     use super::*;
     use crate::{
-        cli::inspect::text::tests::tensor,
+        cli::inspect::text::tensor,
         error::Error,
         model::{
             onnx_file::OnnxFile,

@@ -34,13 +34,13 @@ pub(super) fn shape_text(tensor: &TensorSpec) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::tensor::data_type::DataType;
+pub(super) fn tensor(name: &str, dims: Option<Vec<Dim>>) -> TensorSpec {
+    TensorSpec { name: name.into(), data_type: crate::tensor::data_type::DataType::Fp32, dims }
+}
 
-    pub(crate) fn tensor(name: &str, dims: Option<Vec<Dim>>) -> TensorSpec {
-        TensorSpec { name: name.into(), data_type: DataType::Fp32, dims }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn shapes_have_the_graphs_own_names() {

@@ -10,7 +10,6 @@ use smallvec::{SmallVec, smallvec};
 use crate::{
     error::{Error, Result},
     json::{
-        fault::Fault,
         nested::read_tensor,
         reader::{Kind, Reader},
         string::RawString,
@@ -19,18 +18,10 @@ use crate::{
     protocol::native::{
         decode_messages,
         decode_rows::{Body, read_rows},
+        envelope::{Envelope, Form, close_envelope},
     },
     request::{InferRequest, InputTensor, InputTensors},
 };
-
-/// Whether an answer is an object or a list: one row in, one object out; rows in, a list out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// One row: the prediction's keys stand in the answer itself.
-    One,
-    /// Rows, or raw tensors: a list of predictions.
-    Many,
-}
 
 /// A body, decoded.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,27 +73,6 @@ pub fn decode(schema: &Schema, body: &[u8]) -> Result<Decoded> {
     Ok(decoded)
 }
 
-/// The keys that hold everything else.
-#[derive(Clone, Copy)]
-enum Envelope {
-    Features,
-    Instances,
-    Inputs,
-}
-
-impl Envelope {
-    fn of(key: &RawString<'_>) -> Option<Self> {
-        [("features", Self::Features), ("instances", Self::Instances), ("inputs", Self::Inputs)]
-            .into_iter()
-            .find_map(|(name, envelope)| key.is(name).then_some(envelope))
-    }
-}
-
-/// Tells whether a key is that of an envelope, unless a feature has that name.
-pub(super) fn is_envelope(key: &RawString<'_>) -> bool {
-    Envelope::of(key).is_some()
-}
-
 /// Tells which envelope the first key opens; a feature may have the name of one, and is then a scalar.
 fn envelope(schema: &Schema, reader: &mut Reader<'_>, key: RawString<'_>) -> Result<Option<Envelope>> {
     let Some(envelope) = Envelope::of(&key) else {
@@ -114,21 +84,6 @@ fn envelope(schema: &Schema, reader: &mut Reader<'_>, key: RawString<'_>) -> Res
     let features = schema.rows.as_ref().and_then(|rows| rows.features.as_ref());
     let is_feature = features.is_some_and(|features| features.names().iter().any(|name| key.is(name)));
     Ok((!is_feature).then_some(envelope))
-}
-
-/// Checks that nothing stands beside the envelope that has just been read.
-pub(super) fn close_envelope(reader: &mut Reader<'_>, name: &str) -> Result<(), Fault> {
-    if !reader.more_members()? {
-        return Ok(());
-    }
-    let key = reader.key()?;
-    Err(match key.is(name) {
-        true => Fault::value(format!("duplicate key {name:?}")),
-        false => Fault::value(format!(
-            "unexpected key {} beside {name:?}, which must stand alone",
-            decode_messages::quoted(&key.decode()?)
-        )),
-    })
 }
 
 /// Reads `{"name": nested lists, …}` and what closes the body.

@@ -14,8 +14,8 @@ use crate::{
         schema::Schema,
     },
     protocol::native::{
-        decode::{Form, close_envelope, is_envelope},
         decode_messages,
+        envelope::{Form, close_envelope, is_envelope},
     },
     request::InputTensors,
 };

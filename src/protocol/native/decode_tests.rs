@@ -7,7 +7,7 @@ use crate::{
         schema::Schema,
         signature::{Dim, OutputSpec, Signature, TensorSpec},
     },
-    protocol::native::decode::{Form, decode},
+    protocol::native::{decode::decode, envelope::Form},
     request::{InferRequest, ValidRequest},
     tensor::{data_type::DataType, shape::Shape},
 };

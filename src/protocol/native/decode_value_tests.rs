@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use crate::{
     json::write::write_tensor,
     protocol::native::{
-        decode::{Form, decode},
+        decode::decode,
         decode_tests::{accept, fp32, matrix, of_any_shape, refuse},
+        envelope::Form,
     },
     tensor::{data_type::DataType, shape::Shape, tensor::Tensor},
 };

@@ -12,7 +12,7 @@ use crate::{
         schema::Schema,
         task::Task,
     },
-    protocol::native::{decode::Form, encode_outputs::key, encode_rows::RowEncoder},
+    protocol::native::{encode_outputs::key, encode_rows::RowEncoder, envelope::Form},
     request::InferResponse,
 };
 

@@ -8,10 +8,10 @@ use crate::{
         task::{Classes, Classification, MultiLabel, Regression},
     },
     protocol::native::{
-        decode::Form,
         encode_classes::{ClassName, ClassOutputs},
         encode_labels::{LabelOutputs, label_names},
         encode_outputs::{check_count, key, output_tensor, write_list},
+        envelope::Form,
     },
     request::InferResponse,
 };

@@ -15,7 +15,7 @@ use crate::{
         schema::Schema,
         signature::{ClassLabel, Dim, OutputSpec, Signature, TensorSpec},
     },
-    protocol::native::{decode::Form, encode::Encoder},
+    protocol::native::{encode::Encoder, envelope::Form},
     request::InferResponse,
     tensor::{data_type::DataType, shape::Shape, tensor::Tensor},
 };

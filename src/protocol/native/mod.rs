@@ -14,3 +14,4 @@ pub(in crate::protocol) mod encode_outputs;
 mod encode_rows;
 #[cfg(test)]
 mod encode_tests;
+pub mod envelope;

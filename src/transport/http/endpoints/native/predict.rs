@@ -14,8 +14,9 @@ use crate::{
     edge::{error::ErrorResponse, prediction::Protocol},
     error::Result,
     protocol::native::{
-        decode::{Decoded, Form, decode},
+        decode::{Decoded, decode},
         encode::Encoder,
+        envelope::Form,
     },
     request::{InferRequest, InferResponse},
     serving::{catalog::ModelRef, served_model::ServedModel},
