@@ -24,7 +24,7 @@ use crate::{
     transport::{
         grpc::app::{GrpcApp, is_grpc},
         http::{
-            connection::{serve::Activity, stall::StallGuard},
+            connection::{linger::drop_body, serve::Activity, stall::StallGuard},
             pipeline::{layers::deadline::ConnectionTimer, router::Http},
         },
     },
@@ -56,7 +56,10 @@ impl Http2 {
         let keep_alive = self.keep_alive;
         let streams = Streams::new(keep_alive);
         let closing = close_idle.clone();
-        let answer = service_fn(move |request: Request<Incoming>| self.clone().answer(request, closing.clone()));
+        let of_connection = streams.clone();
+        let answer = service_fn(move |request: Request<Incoming>| {
+            self.clone().answer(request, of_connection.clone(), closing.clone())
+        });
         let mut http = http2::Builder::new(streams.clone());
         http.timer(TokioTimer::new())
             .keep_alive_interval(keep_alive)
@@ -92,13 +95,17 @@ impl Http2 {
     async fn answer(
         self,
         request: Request<Incoming>,
+        streams: Streams,
         closing: watch::Receiver<()>,
     ) -> Result<hyper::Response<Body>, Infallible> {
         match &self.http {
             Some(http) if !is_grpc(&request) => {
                 // A connection of HTTP/1 has one of each, since it has one request at a time.
-                let (timer, activity) = (ConnectionTimer::new(self.keep_alive), Arc::new(Activity::new()));
-                let mut response = http.service(timer, activity).oneshot(request).await?;
+                let (timer, activity) = (ConnectionTimer::new(self.keep_alive), Arc::new(Activity::of_stream()));
+                let mut response = http.service(timer, Arc::clone(&activity)).oneshot(request).await?;
+                if let Some(body) = activity.take_unread() {
+                    streams.execute(drop_body(body, http.max_unread_bytes, closing));
+                }
                 // HTTP/2 has GOAWAY for that.
                 response.headers_mut().remove(header::CONNECTION);
                 Ok(response.map(in_pieces))

@@ -66,6 +66,7 @@ mod predict;
 mod predict_models;
 mod protocols;
 mod readme;
+mod refusals;
 mod repository;
 mod shutdown;
 mod shutdown_process;

@@ -17,7 +17,7 @@ use tokio::{net::TcpStream, sync::watch, time::sleep_until};
 use tower::Service as _;
 
 use crate::transport::http::{
-    connection::stall::StallGuard,
+    connection::{linger::drop_input, stall::StallGuard},
     pipeline::{layers::deadline::ConnectionTimer, router::Http},
 };
 
@@ -30,6 +30,8 @@ pub struct Activity {
     body_read: AtomicBool,
     /// When the connection was opened, or the last answer made or written. Held for an instant, and never contended.
     waiting_since: Mutex<Instant>,
+    /// The rest of a body that nobody reads; only a stream of HTTP/2 keeps it.
+    unread: Option<Mutex<Option<Incoming>>>,
 }
 
 impl Default for Activity {
@@ -42,7 +44,12 @@ impl Activity {
     /// Begins with no request.
     pub fn new() -> Self {
         let (answering, body_read) = (AtomicBool::new(false), AtomicBool::new(true));
-        Self { answering, body_read, waiting_since: Mutex::new(Instant::now()) }
+        Self { answering, body_read, waiting_since: Mutex::new(Instant::now()), unread: None }
+    }
+
+    /// Begins with no request, for one stream of HTTP/2.
+    pub fn of_stream() -> Self {
+        Self { unread: Some(Mutex::default()), ..Self::new() }
     }
 
     /// Says that a request is here, and whether its body ends with its head.
@@ -59,6 +66,19 @@ impl Activity {
     /// Tells whether the request's body has been read to its end.
     pub fn has_body(&self) -> bool {
         self.body_read.load(Ordering::Acquire)
+    }
+
+    /// Keeps the rest of a body that is dropped, for [`Self::take_unread`]; drops it on a connection of HTTP/1, which reads on
+    /// without its framing.
+    pub fn keep_unread(&self, body: Option<Incoming>) {
+        if let Some(unread) = &self.unread {
+            *unread.lock().unwrap_or_else(PoisonError::into_inner) = body;
+        }
+    }
+
+    /// Takes the rest of a body that was dropped unread.
+    pub fn take_unread(&self) -> Option<Incoming> {
+        self.unread.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Says that the request is answered `now`.
@@ -102,14 +122,33 @@ enum End {
 pub async fn serve_connection(
     stream: TcpStream,
     http: Arc<Http>,
-    mut close_idle: watch::Receiver<()>,
+    close_idle: watch::Receiver<()>,
     keep_alive: Duration,
 ) {
     // A small answer must not wait for the acknowledgement of the one before it.
     let _unsupported = stream.set_nodelay(true);
     let activity = Arc::new(Activity::new());
-    let stream = StallGuard::new(stream, keep_alive, Arc::clone(&activity));
-    let service = RefCell::new(http.service(ConnectionTimer::new(keep_alive), Arc::clone(&activity)));
+    let mut stream = StallGuard::new(stream, keep_alive, Arc::clone(&activity));
+    let mut shutdown = close_idle.clone();
+    let Some(ended) = answer_requests(&mut stream, &http, close_idle, keep_alive, &activity).await else { return };
+    if let Err(error) = &ended {
+        // The client's: it left, or sent bytes that are not HTTP, and hyper has answered those.
+        tracing::debug!("a connection ended early: {error}");
+    }
+    if ended.map_or_else(|error| error.is_parse(), |()| !activity.has_body()) {
+        drop_input(&mut stream, http.max_unread_bytes, &mut shutdown).await;
+    }
+}
+
+/// Answers requests until the connection ends; returns `None` where it ends for idleness.
+async fn answer_requests(
+    stream: &mut StallGuard<TcpStream>,
+    http: &Http,
+    mut close_idle: watch::Receiver<()>,
+    keep_alive: Duration,
+    activity: &Arc<Activity>,
+) -> Option<hyper::Result<()>> {
+    let service = RefCell::new(http.service(ConnectionTimer::new(keep_alive), Arc::clone(activity)));
     let answer = service_fn(move |request: Request<Incoming>| service.borrow_mut().call(request));
     let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
     // Polled only when one of them is woken, and not with each request.
@@ -123,22 +162,18 @@ pub async fn serve_connection(
         let _told = close_idle.changed().await;
         End::Told
     }));
-    // An error here is the client's: it left, or sent what is not HTTP, and hyper has answered that.
-    let ended = tokio::select! {
+    tokio::select! {
         biased;
-        ended = connection.as_mut() => ended,
+        ended = connection.as_mut() => Some(ended),
         Some(end) = ends.next() => match end {
             End::Idle => {
                 tracing::debug!("a connection was idle for {keep_alive:?}");
-                return;
+                None
             }
             End::Told => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                Some(connection.await)
             }
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!("a connection ended early: {error}");
     }
 }

@@ -42,10 +42,9 @@ impl Begun {
     pub fn new(model: Arc<ServedModel>, arrival: Arrival) -> Result<Self, ErrorResponse> {
         let (head, CalledBody { call, body }) = arrival.into_parts();
         call.answer_by(&model);
-        let body = UnreadBody::new(&head.headers, body);
         let mut headers = head.headers;
         headers.clear();
-        Ok(Self { model, deadline: call.deadline()?, body, headers })
+        Ok(Self { model, deadline: call.deadline()?, body: UnreadBody(body), headers })
     }
 }
 
@@ -71,7 +70,7 @@ pub fn answer_with<P: Protocol<Body = Bytes>>(
 ) -> impl Future<Output = Response> + Send {
     // Field by field: what is taken apart lies in the future twice, too.
     async move {
-        let read = || begun.body.read(app.config.limits.max_body_bytes, begun.deadline);
+        let read = || begun.body.read(app.config.limits.max_body_bytes);
         match prediction::predict(&app.service, &begun.model, begun.deadline, protocol, read).await {
             Ok(answer) => {
                 let mut headers = begun.headers;

@@ -1,15 +1,11 @@
 //! Reading a request's body: at most so many bytes, counted after decompression, in at most so much time.
 
-use axum::{
-    body::Bytes,
-    http::{HeaderMap, header},
-};
+use axum::body::Bytes;
 use bytes::BytesMut;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
 use crate::{
-    edge::prediction::Deadline,
     error::{Error, ErrorKind, Result},
     transport::http::pipeline::arrival::RequestBody,
 };
@@ -19,53 +15,30 @@ const TURN_BYTES: usize = 256 * 1024;
 
 /// A body that is still to be read, without the rest of its request, which would only be carried about.
 #[derive(Debug)]
-pub struct UnreadBody {
-    body: RequestBody,
-    /// Whether the client waits for word before it sends the body.
-    asks_first: bool,
-}
+pub struct UnreadBody(pub RequestBody);
 
 impl UnreadBody {
-    /// Takes the body of a request with this head.
-    pub fn new(headers: &HeaderMap, body: RequestBody) -> Self {
-        Self { body, asks_first: headers.contains_key(header::EXPECT) }
-    }
-
     /// Reads the whole body. What did not arrive by the deadline is the deadline layer's to refuse.
     ///
     /// # Errors
     /// `PayloadTooLarge` over the limit, `InvalidArgument` where it breaks off or is not what its `content-encoding` says.
     #[expect(clippy::manual_async_fn, reason = "arguments of an async function lie in its future twice")]
-    pub fn read(mut self, max_body_bytes: usize, deadline: Deadline) -> impl Future<Output = Result<Bytes>> + Send {
+    pub fn read(mut self, max_body_bytes: usize) -> impl Future<Output = Result<Bytes>> + Send {
         // Most bodies come in one piece, and what is kept for others would be moved about with each request.
         async move {
-            let declared = self.body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+            let declared = self.0.size_hint().exact().and_then(|length| usize::try_from(length).ok());
             if let Some(declared) = declared.filter(|length| *length > max_body_bytes) {
-                return Err(Box::pin(self.refuse(max_body_bytes, declared, deadline)).await);
+                return Err(too_large(max_body_bytes, Some(declared)));
             }
-            let first = match self.body.frame().await {
+            let first = match self.0.frame().await {
                 Some(frame) => frame.map_err(|error| unreadable(&error))?.into_data().unwrap_or_default(),
                 None => return Ok(Bytes::new()),
             };
-            match self.body.is_end_stream() && first.len() <= max_body_bytes {
+            match self.0.is_end_stream() && first.len() <= max_body_bytes {
                 true => Ok(first),
-                false => Box::pin(collect(self.body, first, max_body_bytes, declared)).await,
+                false => Box::pin(collect(self.0, first, max_body_bytes, declared)).await,
             }
         }
-    }
-
-    /// Lets a client that is already sending finish, as far as twice the limit, so that it reads the answer instead of a
-    /// reset connection. One that asked first (`expect: 100-continue`) is answered at once.
-    async fn refuse(mut self, max_body_bytes: usize, declared: usize, deadline: Deadline) -> Error {
-        let mut left = if self.asks_first { 0 } else { max_body_bytes.saturating_mul(2) };
-        let drain = async {
-            while left > 0 {
-                let Some(Ok(frame)) = self.body.frame().await else { return };
-                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            }
-        };
-        let _gave_up = tokio::time::timeout_at(deadline.at, drain).await;
-        too_large(max_body_bytes, Some(declared))
     }
 }
 
@@ -145,19 +118,17 @@ fn unreadable(error: &(dyn std::error::Error + Send + Sync)) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, future::poll_fn, pin::pin, time::Duration};
+    use std::{convert::Infallible, future::poll_fn, pin::pin};
 
     use axum::body::Body;
     use futures_util::stream;
-    use tokio::time::Instant;
 
     use super::*;
 
     /// Reads a body whose frames are all there, and returns it with how often the event loop had its turn.
     async fn read_counting_turns(frames: Vec<Bytes>) -> (Bytes, usize) {
         let body = Body::from_stream(stream::iter(frames.into_iter().map(Ok::<_, Infallible>)));
-        let deadline = Deadline { at: Instant::now() + Duration::from_secs(60), allowed: Duration::from_secs(60) };
-        let mut reading = pin!(UnreadBody::new(&HeaderMap::new(), RequestBody::Boxed(body)).read(usize::MAX, deadline));
+        let mut reading = pin!(UnreadBody(RequestBody::Boxed(body)).read(usize::MAX));
         let mut turns = 0;
         let read = poll_fn(|context| {
             turns += 1;

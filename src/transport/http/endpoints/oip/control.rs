@@ -38,8 +38,8 @@ pub async fn refuse(UrlPath(_model): UrlPath<String>) -> ErrorResponse {
 }
 
 async fn read_index_request(app: &App, arrival: Arrival) -> Result<IndexRequest, ErrorResponse> {
-    let (head, CalledBody { call, body }) = arrival.into_parts();
-    let body = UnreadBody::new(&head.headers, body).read(app.config.limits.max_body_bytes, call.deadline()?).await?;
+    let CalledBody { body, .. } = arrival.into_body();
+    let body = UnreadBody(body).read(app.config.limits.max_body_bytes).await?;
     match body.trim_ascii() {
         [] => Ok(IndexRequest::default()),
         json => serde_json::from_slice(json).map_err(|error| {
