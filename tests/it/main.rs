@@ -50,6 +50,7 @@ mod hostile_bodies;
 mod hostile_memory;
 mod house;
 mod lanes;
+mod log_lines;
 mod metrics;
 mod mlflow;
 mod mlflow_csv;
