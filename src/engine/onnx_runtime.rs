@@ -83,7 +83,7 @@ impl Engine for OrtEngine {
             let session = builder.map_err(load_error)?.commit_from_file(path).map_err(load_error)?;
             memory::give_back();
             let signature = convert::signature(&session, options.file)?;
-            let run_options = Arc::new(Options(RunOptions::new().map_err(load_error)?));
+            let run_options = Arc::new(Options(run_options().map_err(load_error)?));
             sessions.push(Box::new(OrtSession { session, signature, run_options }));
         }
         Ok(sessions)
@@ -102,6 +102,13 @@ fn configure(environment: &Environment, options: &LoadOptions<'_>) -> ort::Resul
         .with_inter_op_spinning(false)?
         // The pattern is planned for one shape; with several it keeps the worst that it ever saw.
         .with_memory_pattern(options.file.fixed_shapes)?)
+}
+
+/// Options for runs that log no error: the run returns it, and most come from the values of a client.
+fn run_options() -> ort::Result<RunOptions> {
+    let mut options = RunOptions::new()?;
+    options.set_log_level(LogLevel::Fatal)?;
+    Ok(options)
 }
 
 struct OrtSession {

@@ -12,7 +12,10 @@ use onnxd::{
 };
 use serde_json::Value;
 
-use crate::{harness::PATIENCE, process::Process};
+use crate::{
+    harness::{PATIENCE, models},
+    process::{Process, ServingProcess},
+};
 
 /// More than a pipe holds, and than the log's buffer.
 const PANICS: usize = 300;
@@ -70,4 +73,20 @@ async fn panic_is_one_line_of_the_log() {
     assert_eq!(first["message"], format!("panicked at {place}: panic 0\n{}", "x".repeat(FILLER_BYTES)));
     assert_eq!(first["thread"], "log_lines::process_that_panics");
     assert!(first.get("backtrace").is_none(), "{first}");
+}
+
+#[tokio::test]
+async fn values_that_fail_a_run_are_no_error_of_the_log() {
+    let process = ServingProcess::start(&models("text"), &[]).await;
+    let body = r#"{"inputs":[{"name":"text","datatype":"BYTES","shape":[1,1],"parameters":{"binary_data_size":6}}]}"#;
+    let bytes = [body.as_bytes(), &2_u32.to_le_bytes(), &[0xff, 0xfe]].concat();
+    let request = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .unwrap()
+        .post(format!("http://{}/v2/models/text/infer", process.address));
+    let response = request.header("inference-header-content-length", body.len()).body(bytes).send().await.unwrap();
+    assert_eq!(response.status(), 400, "{}", response.text().await.unwrap());
+    let ended = process.stop().await;
+    assert!(!ended.stderr.contains("ort::logging"), "{}", ended.stderr);
 }
