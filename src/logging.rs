@@ -6,6 +6,8 @@
 //! targets: the access log has one to be turned off by, and `ort` is quieter than the rest.
 
 mod json_lines;
+mod panics;
+mod text_lines;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
@@ -19,7 +21,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use self::json_lines::JsonLines;
+use self::{json_lines::JsonLines, text_lines::TextLines};
 use crate::{
     config::{self, LogFormat, LogSettings},
     error::{Error, Result},
@@ -42,7 +44,7 @@ impl LogGuard {
     }
 }
 
-/// Makes `settings` the log of the whole process; fails if it has one already.
+/// Makes `settings` the log of the whole process, panics included; fails if it has one already.
 pub fn init(settings: &LogSettings) -> Result<LogGuard> {
     let is_terminal = io::stderr().is_terminal();
     let by_place = if is_terminal { LogFormat::Text } else { LogFormat::Json };
@@ -51,6 +53,7 @@ pub fn init(settings: &LogSettings) -> Result<LogGuard> {
     let filter = EnvFilter::try_new(directives(settings)).map_err(Error::internal)?;
     let (writer, guard) = buffered(io::stderr(), settings.buffer_lines);
     subscriber(filter, format, is_coloured, writer).try_init().map_err(Error::internal)?;
+    panics::log_all();
     Ok(guard)
 }
 
@@ -80,10 +83,11 @@ fn subscriber<W>(filter: EnvFilter, format: LogFormat, is_coloured: bool, writer
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let layer = fmt::layer().with_writer(writer);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
-        LogFormat::Text => layer.with_ansi(is_coloured).boxed(),
-        LogFormat::Json => layer.fmt_fields(JsonFields::new()).event_format(JsonLines).boxed(),
+        LogFormat::Text => fmt::layer().with_writer(TextLines(writer)).with_ansi(is_coloured).boxed(),
+        LogFormat::Json => {
+            fmt::layer().with_writer(writer).fmt_fields(JsonFields::new()).event_format(JsonLines).boxed()
+        }
     };
     Registry::default().with(layer).with(filter)
 }
@@ -201,6 +205,15 @@ mod tests {
         });
         assert!(line.ends_with("listening port=1\n"), "{line}");
         assert!(!line.contains('\u{1b}'), "{line:?}");
+    }
+
+    #[test]
+    fn an_event_with_line_breaks_is_one_text_line() {
+        let line = written(&settings("info", true), LogFormat::Text, || {
+            tracing::error!("cannot run: \r\n2026-01-01T00:00:00Z  INFO onnxd: forged\n");
+        });
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(line.ends_with("cannot run: \\r\\n2026-01-01T00:00:00Z  INFO onnxd: forged\\n\n"), "{line}");
     }
 
     #[test]

@@ -31,6 +31,8 @@ class Daemon:
         self.log_path = log_path
         self._command = [str(binary), "serve", str(models), "--host", "127.0.0.1", "--port", "0", "--grpc-port", "0"]
         self._command += ["--log-format", "json", *options]
+        # Answers 200 once the daemon is ready; all its models must be, unless the test asks for one of them.
+        self.ready_path = "/health/ready"
         self.address = None
         self.grpc = None
         self._announced = threading.Event()
@@ -90,7 +92,7 @@ class Daemon:
 
     def _answers_ready(self):
         try:
-            with urllib.request.urlopen(self.url + "/health/ready", timeout=5) as response:
+            with urllib.request.urlopen(self.url + self.ready_path, timeout=5) as response:
                 return response.status == 200
         except urllib.error.HTTPError as error:
             error.close()

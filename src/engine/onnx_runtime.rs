@@ -106,7 +106,7 @@ impl Engine for OrtEngine {
             let session = builder.map_err(load_error)?.commit_from_file(path).map_err(load_error)?;
             memory::give_back();
             let signature = convert::signature(&session, options.file)?;
-            let run_options = Arc::new(Options(RunOptions::new().map_err(load_error)?));
+            let run_options = Arc::new(Options(run_options().map_err(load_error)?));
             let run_memory = options.run_memory;
             sessions.push(Box::new(OrtSession { session, signature, run_options, run_memory }));
         }
@@ -146,6 +146,13 @@ fn configure(environment: &Environment, options: &LoadOptions<'_>) -> ort::Resul
         // The pattern is planned for one shape; with several it keeps the worst that it ever saw.
         .with_memory_pattern(options.file.fixed_shapes)?
         .with_config_entry(FOLDING_LIMIT, options.file.folding_limit_bytes.to_string())?)
+}
+
+/// Options for runs that log no error: the run returns it, and most come from the values of a client.
+fn run_options() -> ort::Result<RunOptions> {
+    let mut options = RunOptions::new()?;
+    options.set_log_level(LogLevel::Fatal)?;
+    Ok(options)
 }
 
 struct OrtSession {

@@ -29,7 +29,7 @@ use crate::{
             arriving::Arriving,
         },
         http::{
-            connection::{serve::Activity, stall::StallGuard},
+            connection::{linger::drop_body, serve::Activity, stall::StallGuard},
             pipeline::{layers::deadline::ConnectionTimer, router::Http},
         },
     },
@@ -62,10 +62,10 @@ impl Http2 {
         let _unsupported = stream.set_nodelay(true);
         let keep_alive = self.keep_alive;
         let streams = Streams::new(keep_alive, Arc::clone(&activity));
-        let (unfinished, arriving) = (closing.clone(), Arc::clone(&streams.arriving));
-        let told = closing.clone();
+        let (unfinished, told) = (closing.clone(), closing.clone());
+        let of_connection = streams.clone();
         let answer = service_fn(move |request: Request<Incoming>| {
-            self.clone().answer(request, told.clone(), Arc::clone(&arriving))
+            self.clone().answer(request, of_connection.clone(), told.clone())
         });
         let mut http = http2::Builder::new(streams.clone());
         http.timer(TokioTimer::new())
@@ -104,24 +104,27 @@ impl Http2 {
     async fn answer(
         self,
         request: Request<Incoming>,
+        streams: Streams,
         closing: Closing,
-        arriving: Arc<AtomicUsize>,
     ) -> Result<hyper::Response<Body>, Infallible> {
         match &self.http {
             Some(http) if !is_grpc(&request) => {
                 // A connection of HTTP/1 has one of each, since it has one request at a time.
-                let (timer, activity) = (ConnectionTimer::new(self.keep_alive), Arc::new(Activity::new()));
-                let given_up = activity.given_up(closing);
+                let (timer, activity) = (ConnectionTimer::new(self.keep_alive), Arc::new(Activity::of_stream()));
+                let given_up = activity.given_up(closing.clone());
                 let mut response = tokio::select! {
                     response = http.service(timer, Arc::clone(&activity)).oneshot(request) => response?,
                     () = given_up => ErrorResponse::from(stopping()).into_response(),
                 };
+                if let Some(body) = activity.take_unread() {
+                    streams.execute(drop_body(body, http.max_unread_bytes, closing));
+                }
                 // HTTP/2 has GOAWAY for that.
                 response.headers_mut().remove(header::CONNECTION);
                 Ok(response.map(in_pieces))
             }
             _ => {
-                let request = request.map(|body| Arriving::new(body, arriving));
+                let request = request.map(|body| Arriving::new(body, Arc::clone(&streams.arriving)));
                 Ok(self.grpc.answer(request, closing).await.map(in_pieces))
             }
         }

@@ -183,3 +183,21 @@ async fn small_answer_is_not_compressed() {
     assert_eq!(response.headers().get("content-encoding"), None);
     assert_eq!(response.json::<Value>().await.unwrap()["prediction"], 0);
 }
+
+#[tokio::test]
+async fn accept_encoding_may_come_in_any_number_of_headers() {
+    let server = TestServer::serving("iris").await;
+    let http2 = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    for count in 1..=5 {
+        for path in ["/predict", "/v2/models/iris/infer", "/nothing"] {
+            let mut headers = reqwest::header::HeaderMap::new();
+            for coding in ["gzip", "br", "zstd;q=0.5", "deflate", "*;q=0.1"].into_iter().take(count) {
+                headers.append("accept-encoding", coding.parse().unwrap());
+            }
+            for request in [server.request(Method::POST, path), http2.post(server.url(path))] {
+                let response = request.headers(headers.clone()).body(ROW).send().await.unwrap();
+                assert!(!response.status().is_server_error(), "{path} with {count}: {}", response.status());
+            }
+        }
+    }
+}

@@ -14,17 +14,13 @@ use std::{
 use futures_util::{StreamExt as _, future::Either, stream::FuturesUnordered};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    net::TcpStream,
-    sync::{Notify, watch},
-    time::sleep_until,
-};
+use tokio::{net::TcpStream, sync::Notify, time::sleep_until};
 use tower::Service as _;
 
 use crate::transport::{
-    closing::ClosingStage,
+    closing::{Closing, ClosingStage},
     http::{
-        connection::stall::StallGuard,
+        connection::{linger::drop_input, stall::StallGuard},
         pipeline::{layers::deadline::ConnectionTimer, router::Http},
     },
 };
@@ -44,6 +40,8 @@ pub struct Activity {
     waiting_since: Mutex<Instant>,
     /// Signalled when another connection needs the place of this one.
     evicted: Notify,
+    /// The rest of a body that nobody reads; only a stream of HTTP/2 keeps it.
+    unread: Option<Mutex<Option<Incoming>>>,
 }
 
 impl Default for Activity {
@@ -56,8 +54,13 @@ impl Activity {
     /// Begins with no request.
     pub fn new() -> Self {
         let (begun, answering, body_read) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(true));
-        let (stalled, evicted) = (AtomicBool::new(false), Notify::new());
-        Self { begun, answering, stalled, body_read, waiting_since: Mutex::new(Instant::now()), evicted }
+        let (stalled, evicted, unread) = (AtomicBool::new(false), Notify::new(), None);
+        Self { begun, answering, stalled, body_read, waiting_since: Mutex::new(Instant::now()), evicted, unread }
+    }
+
+    /// Begins with no request, for one stream of HTTP/2.
+    pub fn of_stream() -> Self {
+        Self { unread: Some(Mutex::default()), ..Self::new() }
     }
 
     /// Says that a request is here, and whether its body ends with its head.
@@ -77,6 +80,19 @@ impl Activity {
         self.body_read.load(Ordering::Acquire)
     }
 
+    /// Keeps the rest of a body that is dropped, for [`Self::take_unread`]; drops it on a connection of HTTP/1, which reads on
+    /// without its framing.
+    pub fn keep_unread(&self, body: Option<Incoming>) {
+        if let Some(unread) = &self.unread {
+            *unread.lock().unwrap_or_else(PoisonError::into_inner) = body;
+        }
+    }
+
+    /// Takes the rest of a body that was dropped unread.
+    pub fn take_unread(&self) -> Option<Incoming> {
+        self.unread.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Says that the request is answered `now`.
     pub fn end(&self, now: Instant) {
         self.answering.store(false, Ordering::Release);
@@ -89,7 +105,7 @@ impl Activity {
     }
 
     /// Waits until the server gives up requests that have not arrived whole; for ever if this one has.
-    pub async fn given_up(&self, mut closing: watch::Receiver<ClosingStage>) {
+    pub async fn given_up(&self, mut closing: Closing) {
         // A sender that is gone means the same: the server has ended.
         drop(closing.wait_for(|stage| *stage == ClosingStage::Unfinished).await);
         let has_arrived =
@@ -157,13 +173,32 @@ pub async fn serve_connection(
     stream: TcpStream,
     http: Arc<Http>,
     activity: Arc<Activity>,
-    mut closing: watch::Receiver<ClosingStage>,
+    closing: Closing,
     keep_alive: Duration,
 ) {
     // A small answer must not wait for the acknowledgement of the one before it.
     let _unsupported = stream.set_nodelay(true);
-    let stream = StallGuard::new(stream, keep_alive, Arc::clone(&activity));
-    let service = RefCell::new(http.service(ConnectionTimer::new(keep_alive), Arc::clone(&activity)));
+    let mut stream = StallGuard::new(stream, keep_alive, Arc::clone(&activity));
+    let mut shutdown = closing.clone();
+    let Some(ended) = answer_requests(&mut stream, &http, closing, keep_alive, &activity).await else { return };
+    if let Err(error) = &ended {
+        // The client's: it left, or sent bytes that are not HTTP, and hyper has answered those.
+        tracing::debug!("a connection ended early: {error}");
+    }
+    if ended.map_or_else(|error| error.is_parse(), |()| !activity.has_body()) {
+        drop_input(&mut stream, http.max_unread_bytes, &mut shutdown).await;
+    }
+}
+
+/// Answers requests until the connection ends; returns `None` where this side ends it without an answer.
+async fn answer_requests(
+    stream: &mut StallGuard<TcpStream>,
+    http: &Http,
+    mut closing: Closing,
+    keep_alive: Duration,
+    activity: &Arc<Activity>,
+) -> Option<hyper::Result<()>> {
+    let service = RefCell::new(http.service(ConnectionTimer::new(keep_alive), Arc::clone(activity)));
     let answer = service_fn(move |request: Request<Incoming>| service.borrow_mut().call(request));
     let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
     let given_up = activity.given_up(closing.clone());
@@ -182,32 +217,28 @@ pub async fn serve_connection(
         let _told = closing.changed().await;
         End::Told
     }));
-    // An error here is the client's: it left, or sent what is not HTTP, and hyper has answered that.
-    let ended = tokio::select! {
+    tokio::select! {
         biased;
-        ended = connection.as_mut() => ended,
+        ended = connection.as_mut() => Some(ended),
         Some(end) = ends.next() => match end {
             End::Idle => {
                 tracing::debug!("a connection was idle for {keep_alive:?}");
-                return;
+                None
             }
             End::Evicted if activity.idle_since().is_some() => {
                 tracing::debug!("an idle connection was closed to make room");
-                return;
+                None
             }
             End::Evicted | End::Told => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
-                    ended = connection => ended,
+                    ended = connection => Some(ended),
                     () = given_up => {
                         tracing::debug!("a connection was closed before its request had arrived whole");
-                        return;
+                        None
                     }
                 }
             }
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!("a connection ended early: {error}");
     }
 }

@@ -42,10 +42,9 @@ impl Begun {
     pub fn new(model: Arc<ServedModel>, arrival: Arrival) -> Result<Self, ErrorResponse> {
         let (head, CalledBody { call, body }) = arrival.into_parts();
         call.answer_by(&model);
-        let body = UnreadBody::new(&head.headers, body);
         let mut headers = head.headers;
         headers.clear();
-        Ok(Self { model, deadline: call.deadline()?, body, headers })
+        Ok(Self { model, deadline: call.deadline()?, body: UnreadBody(body), headers })
     }
 }
 
@@ -77,7 +76,7 @@ pub fn answer_with<P: Protocol<Body = Bytes>>(
                 budget: app.service.budget(),
                 element_bytes: begun.model.element_bytes,
             };
-            begun.body.read(limits, begun.deadline)
+            begun.body.read(limits)
         };
         match prediction::predict(&app.service, &begun.model, begun.deadline, protocol, read).await {
             Ok(answer) => {

@@ -1,16 +1,12 @@
 //! Reading a request's body: at most so many bytes, counted after decompression, in at most so much time.
 
-use axum::{
-    body::Bytes,
-    http::{HeaderMap, header},
-};
+use axum::body::Bytes;
 use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
 use crate::{
-    edge::prediction::Deadline,
     error::{Error, ErrorKind, Result},
     serving::budget::{Budget, Charge, UNFINISHED_BYTES},
     transport::http::pipeline::arrival::RequestBody,
@@ -36,18 +32,9 @@ pub struct BodyLimits<'a> {
 
 /// A body that is still to be read, without the rest of its request, which would only be carried about.
 #[derive(Debug)]
-pub struct UnreadBody {
-    body: RequestBody,
-    /// Whether the client waits for word before it sends the body.
-    asks_first: bool,
-}
+pub struct UnreadBody(pub RequestBody);
 
 impl UnreadBody {
-    /// Takes the body of a request with this head.
-    pub fn new(headers: &HeaderMap, body: RequestBody) -> Self {
-        Self { body, asks_first: headers.contains_key(header::EXPECT) }
-    }
-
     /// Reads the whole body, and charges the budget for it and for the tensors that it becomes. What did not arrive by the
     /// deadline is the deadline layer's to refuse.
     ///
@@ -55,62 +42,27 @@ impl UnreadBody {
     /// `PayloadTooLarge` over a limit, `Overloaded` where the budget has no room, `InvalidArgument` where the body breaks
     /// off or is not what its `content-encoding` says.
     #[expect(clippy::manual_async_fn, reason = "arguments of an async function lie in its future twice")]
-    pub fn read(
-        mut self,
-        limits: BodyLimits<'_>,
-        deadline: Deadline,
-    ) -> impl Future<Output = Result<(Bytes, Charge<'_>)>> + Send {
+    pub fn read(mut self, limits: BodyLimits<'_>) -> impl Future<Output = Result<(Bytes, Charge<'_>)>> + Send {
         // Most bodies come in one piece, and what is kept for others would be moved about with each request.
         async move {
-            let declared = self.body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+            let declared = self.0.size_hint().exact().and_then(|length| usize::try_from(length).ok());
             if let Some(declared) = declared.filter(|length| *length > limits.max_body_bytes) {
-                let error = too_large(limits.max_body_bytes, Some(declared));
-                return Err(Box::pin(self.refuse(error, limits.max_body_bytes, deadline)).await);
+                return Err(too_large(limits.max_body_bytes, Some(declared)));
             }
             // A body that is not there yet is charged before it is waited for.
-            let first = match self.body.frame().now_or_never() {
+            let first = match self.0.frame().now_or_never() {
                 Some(Some(frame)) => frame.map_err(|error| unreadable(&error))?.into_data().unwrap_or_default(),
                 Some(None) => return Ok((Bytes::new(), limits.budget.empty_charge())),
                 None => Bytes::new(),
             };
-            if self.body.is_end_stream() && first.len() <= SMALL_BYTES.min(limits.max_body_bytes) {
+            if self.0.is_end_stream() && first.len() <= SMALL_BYTES.min(limits.max_body_bytes) {
                 let bytes = first.len() + first.len() / MIN_ELEMENT_BYTES * limits.element_bytes;
                 if let Some(charge) = limits.budget.try_charge(bytes) {
                     return Ok((first, charge));
                 }
             }
-            Box::pin(self.collect(first, limits, declared, deadline)).await
+            Box::pin(collect(self.0, first, limits, declared)).await
         }
-    }
-
-    /// Collects the frames of a body, of which the first may be there.
-    async fn collect<'a>(
-        mut self,
-        first: Bytes,
-        limits: BodyLimits<'a>,
-        declared: Option<usize>,
-        deadline: Deadline,
-    ) -> Result<(Bytes, Charge<'a>)> {
-        match collect(&mut self.body, first, limits, declared).await {
-            Err(error) if matches!(error.kind(), ErrorKind::PayloadTooLarge | ErrorKind::Overloaded) => {
-                Err(self.refuse(error, limits.max_body_bytes, deadline).await)
-            }
-            collected => collected,
-        }
-    }
-
-    /// Lets a client that is already sending finish, as far as twice the limit, so that it reads the answer instead of a
-    /// reset connection. One that asked first (`expect: 100-continue`) is answered at once.
-    async fn refuse(mut self, error: Error, max_body_bytes: usize, deadline: Deadline) -> Error {
-        let mut left = if self.asks_first { 0 } else { max_body_bytes.saturating_mul(2) };
-        let drain = async {
-            while left > 0 {
-                let Some(Ok(frame)) = self.body.frame().await else { return };
-                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            }
-        };
-        let _gave_up = tokio::time::timeout_at(deadline.at, drain).await;
-        error
     }
 }
 
@@ -119,7 +71,7 @@ impl UnreadBody {
 /// A buffer that grows is copied, and copying megabytes takes longer than the event loop may be held. So a body of declared
 /// length gets its room at once, which costs no memory before it is written to, and any other is kept in pieces.
 async fn collect<'a>(
-    body: &mut RequestBody,
+    mut body: RequestBody,
     mut first: Bytes,
     limits: BodyLimits<'a>,
     declared: Option<usize>,
@@ -200,21 +152,19 @@ fn unreadable(error: &(dyn std::error::Error + Send + Sync)) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, future::poll_fn, pin::pin, time::Duration};
+    use std::{convert::Infallible, future::poll_fn, pin::pin};
 
     use axum::body::Body;
     use futures_util::stream;
-    use tokio::time::Instant;
 
     use super::*;
 
     /// Reads a body whose frames are all there, and returns it with how often the event loop had its turn.
     async fn read_counting_turns(frames: Vec<Bytes>) -> (Bytes, usize) {
         let body = Body::from_stream(stream::iter(frames.into_iter().map(Ok::<_, Infallible>)));
-        let deadline = Deadline { at: Instant::now() + Duration::from_secs(60), allowed: Duration::from_secs(60) };
         let budget = Budget::new(1 << 30);
         let limits = BodyLimits { max_body_bytes: usize::MAX, budget: &budget, element_bytes: 8 };
-        let mut reading = pin!(UnreadBody::new(&HeaderMap::new(), RequestBody::Boxed(body)).read(limits, deadline));
+        let mut reading = pin!(UnreadBody(RequestBody::Boxed(body)).read(limits));
         let mut turns = 0;
         let read = poll_fn(|context| {
             turns += 1;

@@ -50,6 +50,8 @@ pub struct Http {
     service: Arc<InferenceService>,
     cors: Option<CorsLayer>,
     request_timeout: Duration,
+    /// How many bytes of a body are read and dropped after its request was answered.
+    pub max_unread_bytes: usize,
 }
 
 impl Http {
@@ -84,6 +86,8 @@ impl Http {
             service: Arc::clone(service),
             cors: cors(config),
             request_timeout: config.limits.request_timeout,
+            // A client that sends somewhat more than it may must see its 413, too.
+            max_unread_bytes: config.limits.max_body_bytes.saturating_mul(2),
         })
     }
 

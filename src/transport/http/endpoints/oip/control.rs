@@ -38,10 +38,10 @@ pub async fn refuse(UrlPath(_model): UrlPath<String>) -> ErrorResponse {
 }
 
 async fn read_index_request(app: &App, arrival: Arrival) -> Result<IndexRequest, ErrorResponse> {
-    let (head, CalledBody { call, body }) = arrival.into_parts();
+    let CalledBody { body, .. } = arrival.into_body();
     let limits =
         BodyLimits { max_body_bytes: app.config.limits.max_body_bytes, budget: app.service.budget(), element_bytes: 0 };
-    let (body, _charge) = UnreadBody::new(&head.headers, body).read(limits, call.deadline()?).await?;
+    let (body, _charge) = UnreadBody(body).read(limits).await?;
     match body.trim_ascii() {
         [] => Ok(IndexRequest::default()),
         json => serde_json::from_slice(json).map_err(|error| {
