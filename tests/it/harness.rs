@@ -53,7 +53,7 @@ pub struct TestServer {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     run: JoinHandle<Ending>,
-    folder: Option<TempDir>,
+    _folder: Option<TempDir>,
 }
 
 impl TestServer {
@@ -107,12 +107,12 @@ impl TestServer {
         }));
         let client =
             reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("the client's settings are right");
-        Self { address, grpc_address, service, client, stop: Some(stop), run, folder: None }
+        Self { address, grpc_address, service, client, stop: Some(stop), run, _folder: None }
     }
 
     /// Keeps the folder of its models for as long as it serves.
     pub fn keeping(self, folder: TempDir) -> Self {
-        Self { folder: Some(folder), ..self }
+        Self { _folder: Some(folder), ..self }
     }
 
     /// Returns the URL of a path.
