@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     harness::{TestServer, models},
-    identity::{serve_identity, serve_model},
+    identity::{element_type, serve_model},
     onnx,
 };
 
@@ -39,41 +39,30 @@ async fn operator_that_crashes_on_no_elements_is_tried_elsewhere_and_refused() {
 
 #[tokio::test]
 async fn model_that_lived_on_no_elements_runs_them_in_its_lane() {
-    let server = serve_identity(DataType::Fp32, &[-1, -1, 3]).await;
-    let infer = "/v2/models/identity/infer";
+    let server = serve_model(&onnx::identity(element_type(DataType::Fp32), &[-1, -1, 3])).await;
     for (shape, runs_by_then) in
         [("[0,2,3]", 0.0), ("[0,2,3]", 1.0), ("[2,0,3]", 1.0), ("[0,5,3]", 2.0), ("[0,0,3]", 2.0)]
     {
-        let answer = server.predict(infer, &input(shape)).await;
+        let answer = server.predict(INFER, &input(shape)).await;
         assert_eq!(answer["outputs"][0]["shape"].to_string(), shape);
-        assert_eq!(runs(&server, "identity").await, runs_by_then, "{shape}");
+        assert_eq!(runs(&server, "model").await, runs_by_then, "{shape}");
     }
 }
 
 #[tokio::test]
 async fn no_rows_are_answered_without_a_run() {
     let server = TestServer::start_with(models("iris"), |_config| {}).await;
-    for body in [r#"{"features":[]}"#, r#"{"instances":[]}"#, r#"{"inputs":{"features":[]}}"#, "[]"] {
-        let response = server.post("/predict", body).await;
-        let status = response.status();
-        let text = response.text().await.unwrap();
-        println!("{body} {status} {text}");
-    }
-    for (path, body) in [
-        ("/v2/models/iris/infer", r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[0,4],"data":[]}]}"#),
-        ("/v1/models/iris:predict", r#"{"instances":[]}"#),
-        ("/v1/models/iris:predict", r#"{"inputs":[]}"#),
-        ("/invocations", r#"{"inputs":[]}"#),
-        (
-            "/invocations",
-            r#"{"dataframe_split":{"columns":["sepal_length","sepal_width","petal_length","petal_width"],"data":[]}}"#,
-        ),
-    ] {
-        let response = server.post(path, body).await;
-        let status = response.status();
-        let text = response.text().await.unwrap();
-        println!("{body} {status} {text}");
-    }
+    let body = r#"{"inputs":{"features":[]}}"#;
+    assert_eq!(server.predict("/predict", body).await["predictions"], json!([]));
+    let body = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[0,4],"data":[]}]}"#;
+    let outputs = server.predict("/v2/models/iris/infer", body).await["outputs"].clone();
+    let shapes: Vec<_> = outputs.as_array().unwrap().iter().map(|output| output["shape"].clone()).collect();
+    assert_eq!(shapes, [json!([0]), json!([0, 3])]);
+    let columns = server.predict("/v1/models/iris:predict", r#"{"inputs":[]}"#).await;
+    assert_eq!(columns, json!({"outputs": {"label": [], "probabilities": []}}));
+    // Rows as such are refused by what is expected of them.
+    server.refuse("/predict", r#"{"features":[]}"#, 400).await;
+    server.refuse("/v1/models/iris:predict", r#"{"instances":[]}"#, 400).await;
     assert_eq!(runs(&server, "iris").await, 0.0);
 }
 

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::{
     harness::{TestServer, models, until},
     onnx,
-    process::ServingProcess,
+    process::{ServingProcess, onnxd_serve},
 };
 
 /// Divides the smallest integer by -1.
@@ -189,6 +189,15 @@ async fn process_outlives_signals_of_the_terminal_but_not_its_parent() {
     assert_eq!(processes_of("orphan"), [process]);
     serving.process.signal("KILL");
     until(async || processes_of("orphan").is_empty()).await;
+}
+
+#[tokio::test]
+async fn process_that_loads_for_ever_ends_with_its_parent() {
+    let folder = isolated("forever", &onnx::endless(), 1);
+    let serving = ServingProcess::start_listening(onnxd_serve(folder.path(), &[])).await;
+    until(async || !processes_of("forever").is_empty()).await;
+    serving.process.signal("KILL");
+    until(async || processes_of("forever").is_empty()).await;
 }
 
 #[tokio::test]

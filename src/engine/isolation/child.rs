@@ -10,7 +10,7 @@ use std::{
     },
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
 };
 
@@ -29,11 +29,12 @@ use crate::{
     tensor::tensor::Tensor,
 };
 
-/// Threads that take turns at reading: while one runs the model, the other waits for `Terminate` and for the parent's end.
-/// The one that reads `Run` runs it, so that no run waits for a thread to wake up.
+/// Threads that take turns at reading: while one loads or runs the model, the other waits for `Terminate` and for the parent's
+/// end. The one that reads `Run` runs it, so that no run waits for a thread to wake up.
 const THREADS: usize = 2;
 
-/// Serves the parent whose socket is stdin and whose shared memory is stdout. Returns only where it cannot begin.
+/// Serves the parent whose socket is stdin and whose shared memory is stdout, and ends the process with it. Returns only
+/// where it cannot begin.
 ///
 /// # Errors
 /// `Internal` where stdin and stdout are not what a parent hands over.
@@ -41,20 +42,11 @@ pub fn serve(engine: &dyn Engine) -> Result<()> {
     let control = duplicate(io::stdin()).map(UnixStream::from).map_err(Error::internal)?;
     let segment = duplicate(io::stdout()).map(File::from).and_then(Segment::of).map_err(Error::internal)?;
     keep_stdout_and_signals_away().map_err(Error::internal)?;
-    let mut receiver = Receiver::new(control.try_clone().map_err(Error::internal)?);
-    let Frame::Load(request) = receiver.receive(|| {}).map_err(Error::internal)? else {
-        return Err(Error::internal("expected the model to load"));
-    };
-    let (answer, session) = match load(engine, &request) {
-        Ok(session) => (Frame::Loaded(Loaded::new(session.signature())), Some(session)),
-        Err(error) => (Frame::Failed(Failure::new(&error)), None),
-    };
-    wire::send(&control, answer).map_err(Error::internal)?;
-    let Some(session) = session else { return Ok(()) };
     let child = Child {
-        terminator: session.terminator(),
-        receiver: Mutex::new(receiver),
-        runner: Mutex::new(Runner { session, segment }),
+        engine,
+        receiver: Mutex::new(Receiver::new(control.try_clone().map_err(Error::internal)?)),
+        runner: Mutex::new(Runner { session: None, segment }),
+        terminator: OnceLock::new(),
         control,
     };
     thread::scope(|scope| {
@@ -68,54 +60,75 @@ pub fn serve(engine: &dyn Engine) -> Result<()> {
     Ok(())
 }
 
-struct Child {
+struct Child<'a> {
+    engine: &'a dyn Engine,
     receiver: Mutex<Receiver>,
     runner: Mutex<Runner>,
+    /// Of the session, once it is loaded.
+    terminator: OnceLock<Arc<dyn Terminate>>,
     control: UnixStream,
-    terminator: Arc<dyn Terminate>,
 }
 
 struct Runner {
-    session: Box<dyn Session>,
+    session: Option<Box<dyn Session>>,
     segment: Segment,
 }
 
-impl Child {
+/// What takes long, and is answered.
+enum Work {
+    Load(Load),
+    Run(Places),
+}
+
+impl Child<'_> {
     /// Does what frames say, until the parent is gone.
     fn work(&self) {
-        while let Some(inputs) = self.next_run() {
+        while let Some(work) = self.next() {
             let mut runner = lock(&self.runner);
-            let answer = match runner.run(&inputs) {
-                Ok(outputs) => Frame::Ran(outputs),
-                Err(error) => Frame::Failed(Failure::new(&error)),
+            let answer = match &work {
+                Work::Load(request) => self.load(&mut runner, request).map(Frame::Loaded),
+                Work::Run(inputs) => runner.run(inputs).map(Frame::Ran),
             };
+            let answer = answer.unwrap_or_else(|error| Frame::Failed(Failure::new(&error)));
             if wire::send(&self.control, answer).is_err() {
                 return;
             }
         }
     }
 
-    fn next_run(&self) -> Option<Places> {
+    fn next(&self) -> Option<Work> {
         let mut receiver = lock(&self.receiver);
         loop {
             match receiver.receive(|| {}) {
+                Ok(Frame::Load(request)) => return Some(Work::Load(request)),
                 Ok(Frame::Run(inputs)) => {
                     // Before the next frame is read, which may terminate this run.
-                    self.terminator.reset();
-                    return Some(inputs);
+                    self.terminator.get().inspect(|terminator| terminator.reset());
+                    return Some(Work::Run(inputs));
                 }
-                Ok(Frame::Terminate(_)) => self.terminator.terminate(),
+                Ok(Frame::Terminate(_)) => {
+                    self.terminator.get().inspect(|terminator| terminator.terminate());
+                }
                 Ok(_) | Err(_) => return None,
             }
         }
+    }
+
+    fn load(&self, runner: &mut Runner, request: &Load) -> Result<Loaded> {
+        let session = load(self.engine, request)?;
+        let loaded = Loaded::new(session.signature());
+        let _first = self.terminator.set(session.terminator());
+        runner.session = Some(session);
+        Ok(loaded)
     }
 }
 
 impl Runner {
     fn run(&mut self, inputs: &Places) -> Result<Places> {
+        let session = self.session.as_mut().ok_or_else(|| Error::internal("a run came before the load"))?;
         let lend = |place| tensors::take(place, |offset, length| self.segment.lend(offset, length));
         let tensors = inputs.tensors.iter().map(lend).collect::<Result<Vec<Tensor>>>()?;
-        let outputs = self.session.run(&tensors)?;
+        let outputs = session.run(&tensors)?;
         tensors::put(&mut self.segment, &outputs, tensors::end_of(inputs))
     }
 }

@@ -197,7 +197,14 @@ impl Shared {
         let sent = process.send(Frame::Load(load.clone()));
         match sent.and_then(|()| receiver.receive(|| {})) {
             Ok(Frame::Loaded(loaded)) => {
-                let signature = loaded.into_signature()?;
+                let signature = match loaded.into_signature() {
+                    Ok(signature) => signature,
+                    Err(error) => {
+                        process.hang_up();
+                        self.reap(child);
+                        return Err(error);
+                    }
+                };
                 tracing::debug!(model = %isolation.model, "process {} has loaded model {}", process.id(), isolation.model);
                 self.set_phase(Phase::Up(Some(Link { process, receiver, segment })));
                 Ok((child, signature))
