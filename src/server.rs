@@ -39,7 +39,7 @@ use crate::{
         grpc::app::GrpcApp,
         http::{
             connection::serve::{Activity, serve_connection},
-            pipeline::router::Http,
+            router::Http,
         },
     },
 };

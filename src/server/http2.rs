@@ -30,7 +30,8 @@ use crate::{
         },
         http::{
             connection::{linger::drop_body, serve::Activity, stall::StallGuard},
-            pipeline::{layers::deadline::ConnectionTimer, router::Http},
+            pipeline::layers::deadline::ConnectionTimer,
+            router::Http,
         },
     },
 };

@@ -3,4 +3,3 @@
 pub mod linger;
 pub mod serve;
 pub mod stall;
-pub mod unread;

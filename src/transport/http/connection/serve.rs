@@ -21,7 +21,8 @@ use crate::transport::{
     closing::{Closing, ClosingStage},
     http::{
         connection::{linger::drop_input, stall::StallGuard},
-        pipeline::{layers::deadline::ConnectionTimer, router::Http},
+        pipeline::layers::deadline::ConnectionTimer,
+        router::Http,
     },
 };
 

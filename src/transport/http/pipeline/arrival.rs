@@ -15,7 +15,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::{
     edge::error::ErrorResponse,
-    transport::http::{connection::unread::WatchedBody, pipeline::call::Call},
+    transport::http::pipeline::{call::Call, unread::WatchedBody},
 };
 
 /// A request whose call is known. The call travels with the body: the extensions, where handlers find it behind the router, are

@@ -15,9 +15,9 @@ use crate::{
     error::{Error, Result},
     metrics::routes::RouteMetrics,
     serving::served_model::ServedModel,
-    transport::http::pipeline::{
+    transport::http::{
         dispatch::Direct,
-        routes::{Route, RouteTable},
+        pipeline::routes::{Route, RouteTable},
     },
 };
 

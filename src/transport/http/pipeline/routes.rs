@@ -9,7 +9,7 @@ use axum::{Router, routing::MethodRouter};
 use crate::{
     error::{Error, Result},
     metrics::{Metrics, routes::RouteMetrics},
-    transport::http::pipeline::dispatch::Direct,
+    transport::http::dispatch::Direct,
 };
 
 /// What metrics and logs call a path that no route has.

@@ -21,12 +21,13 @@ use crate::{
     edge::request_id::X_REQUEST_ID,
     serving::service::InferenceService,
     transport::http::{
-        connection::{serve::Activity, unread::WatchedBody},
+        connection::serve::Activity,
         pipeline::{
             arrival::{Arrival, CalledBody, RequestBody},
             call::Call,
             layers::{access_log, errors},
             routes::RouteTable,
+            unread::WatchedBody,
         },
     },
 };

@@ -19,6 +19,7 @@ use crate::{
     serving::service::InferenceService,
     transport::http::{
         connection::serve::Activity,
+        dispatch::Dispatch,
         endpoints::{
             mlflow,
             native::{health, metrics, models, predict, welcome},
@@ -29,7 +30,6 @@ use crate::{
         pipeline::{
             app::App,
             call::X_REQUEST_TIMEOUT_MS,
-            dispatch::Dispatch,
             layers::{
                 access_log::SpanLayer,
                 calls::CallLayer,
