@@ -37,10 +37,7 @@ use crate::{
     transport::{
         closing::ClosingStage,
         grpc::app::GrpcApp,
-        http::{
-            connection::serve::{Activity, serve_connection},
-            router::Http,
-        },
+        http::{connection::serve::serve_connection, pipeline::activity::Activity, router::Http},
     },
 };
 

@@ -29,8 +29,8 @@ use crate::{
             arriving::Arriving,
         },
         http::{
-            connection::{linger::drop_body, serve::Activity, stall::StallGuard},
-            pipeline::layers::deadline::ConnectionTimer,
+            connection::{linger::drop_body, stall::StallGuard},
+            pipeline::{activity::Activity, layers::deadline::ConnectionTimer},
             router::Http,
         },
     },

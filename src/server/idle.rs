@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::transport::http::connection::serve::Activity;
+use crate::transport::http::pipeline::activity::Activity;
 
 /// A connection that has just opened, or was just answered, is about to send a request.
 const MIN_IDLE: Duration = Duration::from_secs(1);

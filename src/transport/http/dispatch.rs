@@ -16,13 +16,14 @@ use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use crate::transport::http::pipeline::{
-    app::App,
-    arrival::{Arrival, to_routed},
+use crate::transport::http::{
+    endpoints::{native, oip},
+    pipeline::{
+        app::App,
+        arrival::{Arrival, to_routed},
+        routes::Wire,
+    },
 };
-
-/// A handler that is called past the router, for POST.
-pub type Direct = fn(&App, Arrival) -> BoxFuture<'static, Response>;
 
 /// Calls handlers, or the router.
 #[derive(Clone, Debug)]
@@ -46,8 +47,9 @@ impl Service<Arrival> for Dispatch {
     fn call(&mut self, arrival: Arrival) -> Dispatched {
         // A name with percent signs is the router's to decode.
         let is_plain = arrival.method() == Method::POST && !arrival.uri().path().contains('%');
-        match arrival.body().call.direct().filter(|_| is_plain) {
-            Some(handler) => Dispatched::Directly { response: handler(&self.app, arrival) },
+        match arrival.body().call.wire().filter(|_| is_plain) {
+            Some(Wire::Native) => Dispatched::Directly { response: native::predict::directly(&self.app, arrival) },
+            Some(Wire::OpenInference) => Dispatched::Directly { response: oip::infer::directly(&self.app, arrival) },
             None => Dispatched::Routed { response: self.router.call(to_routed(arrival)) },
         }
     }

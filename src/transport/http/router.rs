@@ -18,7 +18,6 @@ use crate::{
     protocol::oip_rest::binary::INFERENCE_HEADER_CONTENT_LENGTH,
     serving::service::InferenceService,
     transport::http::{
-        connection::serve::Activity,
         dispatch::Dispatch,
         endpoints::{
             mlflow,
@@ -27,6 +26,7 @@ use crate::{
             tfs,
         },
         openapi,
+        pipeline::activity::Activity,
         pipeline::{
             app::App,
             call::X_REQUEST_TIMEOUT_MS,
@@ -37,7 +37,7 @@ use crate::{
                 deadline::{ConnectionTimer, DeadlineLayer},
                 panics::PanicLayer,
             },
-            routes::{RouteTable, Routes},
+            routes::{RouteTable, Routes, Wire},
         },
     },
 };
@@ -63,11 +63,11 @@ impl Http {
         let app = App::new(Arc::clone(service), Arc::clone(config));
         let routes = Routes::new()
             .route("/", get(welcome::welcome))
-            .predicts("/predict", post(predict::default_model), predict::directly)
+            .predicts("/predict", post(predict::default_model), Wire::Native)
             .route("/models", get(models::list))
             .route("/models/{model}", get(models::one))
-            .predicts("/models/{model}/predict", post(predict::model), predict::directly)
-            .predicts("/models/{model}/versions/{version}/predict", post(predict::version), predict::directly)
+            .predicts("/models/{model}/predict", post(predict::model), Wire::Native)
+            .predicts("/models/{model}/versions/{version}/predict", post(predict::version), Wire::Native)
             .route("/health", get(health::health))
             .route("/health/live", get(health::live))
             .route("/health/ready", get(health::ready))
@@ -126,12 +126,12 @@ fn open_inference() -> Routes<App> {
         .route("/v2/models/{model}/ready", get(oip::models::ready))
         .route("/v2/models/{model}/config", get(oip::models::config))
         .route("/v2/models/{model}/stats", get(oip::models::stats))
-        .predicts("/v2/models/{model}/infer", post(oip::infer::model), oip::infer::directly)
+        .predicts("/v2/models/{model}/infer", post(oip::infer::model), Wire::OpenInference)
         .route("/v2/models/{model}/versions/{version}", get(oip::models::metadata_of_version))
         .route("/v2/models/{model}/versions/{version}/ready", get(oip::models::ready_version))
         .route("/v2/models/{model}/versions/{version}/config", get(oip::models::config_of_version))
         .route("/v2/models/{model}/versions/{version}/stats", get(oip::models::stats_of_version))
-        .predicts("/v2/models/{model}/versions/{version}/infer", post(oip::infer::version), oip::infer::directly)
+        .predicts("/v2/models/{model}/versions/{version}/infer", post(oip::infer::version), Wire::OpenInference)
         .route("/v2/repository/index", post(oip::control::index))
         .route("/v2/repository/models/{model}/load", post(oip::control::refuse))
         .route("/v2/repository/models/{model}/unload", post(oip::control::refuse))

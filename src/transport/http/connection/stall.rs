@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use crate::transport::http::connection::serve::Activity;
+use crate::transport::http::pipeline::activity::Activity;
 
 /// Up to this many bytes, which are the head and the body of a small answer, are put together and sent as one piece: the
 /// system takes longer to gather pieces than this takes to copy them.

@@ -15,10 +15,7 @@ use crate::{
     error::{Error, Result},
     metrics::routes::RouteMetrics,
     serving::served_model::ServedModel,
-    transport::http::{
-        dispatch::Direct,
-        pipeline::routes::{Route, RouteTable},
-    },
+    transport::http::pipeline::routes::{Route, RouteTable, Wire},
 };
 
 /// The header by which a client asks for less time.
@@ -86,9 +83,9 @@ impl Call {
         &self.0.route.metrics
     }
 
-    /// Returns the handler that the route has past the router, if it has one.
-    pub fn direct(&self) -> Option<Direct> {
-        self.0.route.direct
+    /// Returns the wire protocol of the route's predictions, if they go past the router.
+    pub fn wire(&self) -> Option<Wire> {
+        self.0.route.wire
     }
 
     /// Returns the request's content coding.

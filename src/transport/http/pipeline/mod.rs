@@ -1,5 +1,6 @@
 //! From a request's head to its handler, and from the handler's answer to the connection.
 
+pub mod activity;
 pub mod answer;
 pub mod app;
 pub mod arrival;

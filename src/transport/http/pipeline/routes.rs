@@ -9,7 +9,6 @@ use axum::{Router, routing::MethodRouter};
 use crate::{
     error::{Error, Result},
     metrics::{Metrics, routes::RouteMetrics},
-    transport::http::dispatch::Direct,
 };
 
 /// What metrics and logs call a path that no route has.
@@ -19,7 +18,7 @@ pub const NO_ROUTE: &str = "unmatched";
 #[derive(Clone, Debug)]
 pub struct Routes<S = ()> {
     router: Router<S>,
-    templates: Vec<(String, Option<Direct>)>,
+    templates: Vec<(String, Option<Wire>)>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
@@ -39,13 +38,13 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.add(template, methods, None)
     }
 
-    /// Adds a route whose POST has a handler past the router, too.
-    pub fn predicts(self, template: &str, methods: MethodRouter<S>, direct: Direct) -> Self {
-        self.add(template, methods, Some(direct))
+    /// Adds a route whose POST is a prediction, which goes past the router.
+    pub fn predicts(self, template: &str, methods: MethodRouter<S>, wire: Wire) -> Self {
+        self.add(template, methods, Some(wire))
     }
 
-    fn add(mut self, template: &str, methods: MethodRouter<S>, direct: Option<Direct>) -> Self {
-        self.templates.push((template.to_owned(), direct));
+    fn add(mut self, template: &str, methods: MethodRouter<S>, wire: Option<Wire>) -> Self {
+        self.templates.push((template.to_owned(), wire));
         Self { router: self.router.route(template, methods), ..self }
     }
 
@@ -68,13 +67,22 @@ impl Routes<()> {
     /// `Internal` where a template is not one.
     pub fn finish(self, metrics: &Metrics) -> Result<(Router, RouteTable)> {
         let mut table = matchit::Router::new();
-        for (template, direct) in self.templates {
-            let route = Route { metrics: metrics.route(&template), direct };
+        for (template, wire) in self.templates {
+            let route = Route { metrics: metrics.route(&template), wire };
             table.insert(template, Arc::new(route)).map_err(Error::internal)?;
         }
-        let unmatched = Route { metrics: metrics.route(NO_ROUTE), direct: None };
+        let unmatched = Route { metrics: metrics.route(NO_ROUTE), wire: None };
         Ok((self.router, RouteTable { table, unmatched: Arc::new(unmatched) }))
     }
+}
+
+/// The wire protocol of predictions that go past the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// onnxd's own JSON.
+    Native,
+    /// The Open Inference Protocol.
+    OpenInference,
 }
 
 /// What is known of a route before the router.
@@ -82,8 +90,8 @@ impl Routes<()> {
 pub struct Route {
     /// What is counted of it.
     pub metrics: RouteMetrics,
-    /// The handler of POST past the router, if it has one.
-    pub direct: Option<Direct>,
+    /// Of POST, if it is a prediction that goes past the router.
+    pub wire: Option<Wire>,
 }
 
 /// Which route a path has.

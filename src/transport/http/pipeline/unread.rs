@@ -10,7 +10,7 @@ use std::{
 use axum::body::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use crate::transport::http::connection::serve::Activity;
+use crate::transport::http::pipeline::activity::Activity;
 
 /// A request's body that tells its connection when it has been read to its end.
 #[derive(Debug)]

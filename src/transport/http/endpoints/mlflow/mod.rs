@@ -6,6 +6,3 @@
 pub mod invocations;
 pub mod media_type;
 pub mod probes;
-
-/// The paths under which errors have MLflow's keys too.
-pub const PATHS: [&str; 3] = ["/invocations", "/ping", "/version"];

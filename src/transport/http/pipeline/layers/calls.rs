@@ -21,7 +21,7 @@ use crate::{
     edge::request_id::X_REQUEST_ID,
     serving::service::InferenceService,
     transport::http::{
-        connection::serve::Activity,
+        pipeline::activity::Activity,
         pipeline::{
             arrival::{Arrival, CalledBody, RequestBody},
             call::Call,

@@ -17,7 +17,7 @@ use tower::{Layer, Service};
 use crate::{
     edge::{error::ErrorResponse, prediction::Deadline},
     error::{Error, ErrorKind},
-    transport::http::{connection::serve::Activity, pipeline::arrival::Arrival},
+    transport::http::{pipeline::activity::Activity, pipeline::arrival::Arrival},
 };
 
 /// Answers 504 when a call's deadline passes; the handler's future is dropped then, which cancels the request.

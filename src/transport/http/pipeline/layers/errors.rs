@@ -13,7 +13,8 @@ use crate::{
         ErrorBody, ErrorResponse, MlflowError, code_of_status, mlflow_code_of_status, of_panic, rendering, told,
     },
     error::ErrorKind,
-    transport::http::{endpoints::mlflow, pipeline::call::Call},
+    protocol::mlflow,
+    transport::http::pipeline::call::Call,
 };
 
 /// Writes the body of an error that has none yet, and logs the cause of an internal one, once, here.
