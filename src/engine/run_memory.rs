@@ -24,6 +24,12 @@ use crate::error::{Error, ErrorKind, Result, size};
 const ALIGNMENT: usize = 64;
 /// An allocation begins with a `Header` somewhere before its aligned address.
 const OVERHEAD: usize = size_of::<Header>() + ALIGNMENT - 1;
+/// What an allocation takes beside its bytes: the header, the gaps, and the runtime's objects that own it.
+const AROUND: usize = 256;
+/// A run that holds less is never refused, so that small models answer beside greedy ones.
+const SMALL_BYTES: usize = 1 << 20;
+/// Others that hold less than this part of the limit are not to blame.
+const SMALL_PART: usize = 16;
 /// What an element takes in the text of an answer: a name, or quotes and a comma, and the digits of a float.
 const TEXT_BYTES: usize = 20;
 
@@ -57,7 +63,7 @@ struct Run {
 /// Stands before every allocation.
 struct Header {
     start: *mut c_void,
-    bytes: usize,
+    charged_bytes: usize,
     /// Who is charged; nobody for weights, and for what a run allocates in other threads.
     charged: Option<&'static RunMemory>,
 }
@@ -103,16 +109,17 @@ impl RunMemory {
         Charging { memory: self }
     }
 
-    fn take(&self, bytes: usize) -> bool {
-        let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before.checked_add(bytes).is_some_and(|held| held <= self.limit_bytes);
-        if !fits {
-            self.give_back(bytes);
+    /// Takes the bytes for a run that holds `held` already, if they are left.
+    fn take(&self, bytes: usize, held: usize) -> bool {
+        if held.saturating_add(bytes) <= SMALL_BYTES {
+            self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+            return true;
         }
-        fits
+        let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= self.limit_bytes);
+        self.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    fn give_back(&self, bytes: usize) {
+    fn release(&self, bytes: usize) {
         self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
@@ -124,7 +131,7 @@ impl Charging {
     /// Those of [`Self::refusal`].
     pub(super) fn hold_answer(&self, bytes: usize, elements: usize) -> Result<Held> {
         let bytes = bytes.saturating_add(elements.saturating_mul(TEXT_BYTES));
-        match self.memory.take(bytes) {
+        match self.memory.take(bytes, RUN.with(|run| run.held_bytes.get())) {
             true => Ok(Held { memory: self.memory, bytes }),
             false => Err(self.too_much("the answer", bytes)),
         }
@@ -132,19 +139,20 @@ impl Charging {
 
     /// Returns the error of a run that was refused memory, or `None` where it was not.
     ///
-    /// The error is `PayloadTooLarge` where the run alone is over the limit, `Overloaded` where others hold too much.
+    /// The error is `PayloadTooLarge` where the run is over the limit though others hold little, else `Overloaded`.
     pub(super) fn refusal(&self) -> Option<Error> {
         RUN.with(|run| run.refused.take()).map(|bytes| self.too_much("the run", bytes))
     }
 
     fn too_much(&self, what: &str, bytes: usize) -> Error {
         let limit = self.memory.limit_bytes;
-        let needed = RUN.with(|run| run.held_bytes.get()).saturating_add(bytes);
+        let held = RUN.with(|run| run.held_bytes.get());
+        let (needed, others) = (held.saturating_add(bytes), self.memory.held_bytes().saturating_sub(held));
         let (needed_size, limit_size) = (size(needed as u64), size(limit as u64));
-        match needed > limit {
+        match needed > limit || others < limit / SMALL_PART {
             true => Error::new(
                 ErrorKind::PayloadTooLarge,
-                format!("{what} needs {needed_size} of memory or more, over --max-run-memory ({limit_size})"),
+                format!("{what} needs {needed_size} of memory or more, too much for --max-run-memory ({limit_size})"),
             ),
             false => Error::new(
                 ErrorKind::Overloaded,
@@ -164,7 +172,7 @@ impl Drop for Charging {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.memory.give_back(self.bytes);
+        self.memory.release(self.bytes);
     }
 }
 
@@ -228,17 +236,19 @@ type ThrowingAllocate = unsafe extern "C-unwind" fn(*mut sys::OrtAllocator, usiz
 ///
 /// A thread without a run is of a pool of the runtime's, where an exception would end the process: it is not limited.
 #[expect(unsafe_code, reason = "the runtime calls it through a C interface")]
+// SAFETY: it may be called with any arguments, from any thread; whoever calls it must let it unwind.
 unsafe extern "C-unwind" fn allocate(_allocator: *mut sys::OrtAllocator, bytes: usize) -> *mut c_void {
     if bytes == 0 {
         return ptr::null_mut();
     }
+    let charged_bytes = bytes.saturating_add(AROUND);
     let (charged, is_refused) = RUN.with(|run| match run.memory.get() {
-        Some(memory) if memory.take(bytes) => {
-            run.held_bytes.set(run.held_bytes.get() + bytes);
+        Some(memory) if memory.take(charged_bytes, run.held_bytes.get()) => {
+            run.held_bytes.set(run.held_bytes.get() + charged_bytes);
             (Some(memory), false)
         }
         Some(_) => {
-            run.refused.set(Some(bytes));
+            run.refused.set(Some(charged_bytes));
             (None, true)
         }
         None => (None, false),
@@ -249,25 +259,26 @@ unsafe extern "C-unwind" fn allocate(_allocator: *mut sys::OrtAllocator, bytes: 
     // SAFETY: malloc takes any size.
     let start = unsafe { libc::malloc(bytes.saturating_add(OVERHEAD)) };
     if start.is_null() {
-        give_back(charged, bytes);
+        give_back(charged, charged_bytes);
         throw();
     }
     let offset = start.addr() + OVERHEAD;
     let address = start.map_addr(|_| offset & !(ALIGNMENT - 1));
     // SAFETY: the address is at least `size_of::<Header>()` and at most `OVERHEAD` bytes behind the start, so that the
     // header and the bytes fit; the header is aligned since its size and the address are multiples of its alignment.
-    unsafe { address.cast::<Header>().sub(1).write(Header { start, bytes, charged }) };
+    unsafe { address.cast::<Header>().sub(1).write(Header { start, charged_bytes, charged }) };
     address
 }
 
 #[expect(unsafe_code, reason = "the runtime calls it through a C interface")]
+// SAFETY: the address must be null or what `allocate` returned, and not freed before.
 unsafe extern "system" fn free(_allocator: *mut sys::OrtAllocator, address: *mut c_void) {
     if address.is_null() {
         return;
     }
     // SAFETY: the runtime frees what `allocate` gave it, once, and that stands behind its header.
     let header = unsafe { address.cast::<Header>().sub(1).read() };
-    give_back(header.charged, header.bytes);
+    give_back(header.charged, header.charged_bytes);
     // SAFETY: malloc gave the start.
     unsafe { libc::free(header.start) };
 }
@@ -275,7 +286,7 @@ unsafe extern "system" fn free(_allocator: *mut sys::OrtAllocator, address: *mut
 /// Gives back to whom it was charged, and takes it off the run of this thread, if that is whose it was.
 fn give_back(charged: Option<&'static RunMemory>, bytes: usize) {
     let Some(memory) = charged else { return };
-    memory.give_back(bytes);
+    memory.release(bytes);
     RUN.with(|run| {
         if run.memory.get().is_some_and(|current| ptr::eq(current, memory)) {
             run.held_bytes.set(run.held_bytes.get().saturating_sub(bytes));
@@ -284,6 +295,7 @@ fn give_back(charged: Option<&'static RunMemory>, bytes: usize) {
 }
 
 #[expect(unsafe_code, reason = "the runtime calls it through a C interface")]
+// SAFETY: the allocator must be the one that `register` made.
 unsafe extern "system" fn describe(allocator: *const sys::OrtAllocator) -> *const sys::OrtMemoryInfo {
     // SAFETY: the runtime has this allocator from `register`, where the table is the first field of what is leaked.
     unsafe { (*allocator.cast::<CountingAllocator>()).info }
@@ -302,15 +314,17 @@ fn throw() {
 mod tests {
     use super::*;
 
+    const MIB: usize = 1 << 20;
+
     #[test]
     fn whoever_is_alone_over_the_limit_is_to_blame() {
-        let memory = RunMemory::limited(1000);
+        let memory = RunMemory::limited(100 * MIB);
         let charging = memory.charge();
-        let error = charging.hold_answer(1001, 0).unwrap_err();
+        let error = charging.hold_answer(101 * MIB, 0).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PayloadTooLarge);
         assert_eq!(
             error.message(),
-            "the answer needs 1001 bytes of memory or more, over --max-run-memory (1000 bytes)"
+            "the answer needs 101 MiB of memory or more, too much for --max-run-memory (100 MiB)"
         );
         assert_eq!(charging.hold_answer(usize::MAX, usize::MAX).unwrap_err().kind(), ErrorKind::PayloadTooLarge);
         assert!(charging.refusal().is_none());
@@ -318,20 +332,20 @@ mod tests {
 
     #[test]
     fn what_others_hold_can_be_waited_for() {
-        let memory = RunMemory::limited(1000);
-        let held = memory.charge().hold_answer(600, 10).unwrap();
-        assert_eq!(memory.held_bytes(), 800);
-        let refused = memory.charge().hold_answer(201, 0).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Overloaded);
-        drop(held);
+        let memory = RunMemory::limited(100 * MIB);
+        let held = memory.charge().hold_answer(60 * MIB, 2 * MIB).unwrap();
+        assert_eq!(memory.held_bytes(), 100 * MIB);
+        assert_eq!(memory.charge().hold_answer(2 * MIB, 0).unwrap_err().kind(), ErrorKind::Overloaded);
+        let small = memory.charge().hold_answer(MIB, 0).unwrap();
+        drop((held, small));
         assert_eq!(memory.held_bytes(), 0);
-        memory.charge().hold_answer(1000, 0).unwrap();
+        memory.charge().hold_answer(100 * MIB, 0).unwrap();
     }
 
     #[test]
     fn runs_of_other_servers_are_not_counted() {
-        let (one, other) = (RunMemory::limited(1000), RunMemory::limited(1000));
-        let _held = one.charge().hold_answer(1000, 0).unwrap();
-        other.charge().hold_answer(1000, 0).unwrap();
+        let (one, other) = (RunMemory::limited(100 * MIB), RunMemory::limited(100 * MIB));
+        let _held = one.charge().hold_answer(100 * MIB, 0).unwrap();
+        other.charge().hold_answer(100 * MIB, 0).unwrap();
     }
 }

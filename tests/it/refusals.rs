@@ -43,7 +43,8 @@ async fn refused(server: &TestServer, (path, headers, status): Refusal) -> Strin
     let answer = connection.answer().await.unwrap().unwrap();
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(answer.status, status, "{body}");
-    assert!(body["error"].is_string() && answer.closes(), "{} {body}", answer.head);
+    // A place in flight is taken once the body is there; all others are refused before.
+    assert!(body["error"].is_string() && (answer.closes() || status == 429), "{} {body}", answer.head);
     answer.head
 }
 

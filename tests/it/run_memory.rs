@@ -18,7 +18,7 @@ use crate::{
 };
 
 const LIMIT: usize = 64 << 20;
-const NAMES_THE_LIMIT: &str = "of memory or more, over --max-run-memory (64 MiB)";
+const NAMES_THE_LIMIT: &str = "of memory or more, too much for --max-run-memory (64 MiB)";
 
 fn limited(config: &mut ServerConfig) {
     config.memory.max_run_memory = Some(LIMIT);

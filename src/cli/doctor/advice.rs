@@ -90,21 +90,23 @@ fn too_few_open_files(facts: &Facts) -> Option<String> {
 
 fn too_little_memory(facts: &Facts) -> Option<String> {
     let limit = facts.memory_limit.as_ref()?.bytes;
-    let (models, bodies) = (facts.models.memory_bytes(), facts.limits.max_buffered_bytes as u64);
-    if models > limit {
+    let files = facts.models.memory_bytes();
+    if files > limit {
         return Some(format!(
             "the models' files take {} in memory, counted once an instance, but the limit is {}: raise it, or serve fewer \
              models or instances",
-            size(models),
+            size(files),
             size(limit)
         ));
     }
-    (models.saturating_add(bodies) > limit).then(|| {
+    let (bodies, runs) = (facts.limits.max_buffered_bytes as u64, facts.limits.max_run_memory_bytes);
+    (files.saturating_add(bodies).saturating_add(runs) > limit).then(|| {
         format!(
-            "the models' files ({}) and --max-buffered-bytes ({}) take more than the memory limit of {}: lower \
-             --max-buffered-bytes, or raise the limit",
-            size(models),
+            "the models' files ({}), --max-buffered-bytes ({}) and --max-run-memory ({}) take more than the memory limit of \
+             {}: lower one of the two, or raise the limit",
+            size(files),
             size(bodies),
+            size(runs),
             size(limit)
         )
     })
@@ -169,7 +171,8 @@ mod tests {
         assert_warns(|facts| facts.unknown_variables = vec!["ONNXD_PROT".to_owned()], "ONNXD_PROT is set");
         let tight = MemoryFacts { bytes: 4999, source: String::new() };
         assert_warns(|facts| facts.memory_limit = Some(tight), "take 4.9 KiB in memory");
-        assert_warns(|facts| facts.limits.max_buffered_bytes = 1, "--max-buffered-bytes (1 bytes) take more than");
+        assert_warns(|facts| facts.limits.max_buffered_bytes = 1, "--max-buffered-bytes (1 bytes) and");
+        assert_warns(|facts| facts.limits.max_run_memory_bytes = 1, "--max-run-memory (1 bytes) take more than");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     cli::doctor::models::{self, ModelsFacts},
-    config::{self, HttpSettings, LimitSettings, ServerConfig},
+    config::{self, HttpSettings, LimitSettings, ServerConfig, memory::MemorySettings},
     cpu::CpuBudget,
     engine::onnx_runtime::OrtEngine,
     error::{Error, Result},
@@ -80,8 +80,12 @@ pub(super) struct HttpFacts {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct ServerLimits {
     pub(super) max_body_bytes: usize,
-    /// What all bodies may take together: the setting or its default.
+    /// The limit of all bodies together: the setting or its default.
     pub(super) max_buffered_bytes: usize,
+    /// The limit of all runs together: the setting or its default.
+    pub(super) max_run_memory_bytes: u64,
+    /// The limit of one model: the setting or its default.
+    pub(super) max_model_bytes: u64,
     pub(super) request_timeout_seconds: f64,
     pub(super) keep_alive_seconds: f64,
     pub(super) max_connections: usize,
@@ -99,7 +103,7 @@ pub(super) fn gather(config: &ServerConfig, engine: Result<&OrtEngine, &Error>) 
         onnxruntime: engine.map_err(|error| problems.push(error.to_string())).ok().map(runtime_facts),
         telemetry: "off",
         http: http_facts(&config.http, budget.threads, &mut problems),
-        limits: server_limits(&config.limits),
+        limits: server_limits(&config.limits, &config.memory),
         models: models::look_at(config, &mut problems),
         locale_installed: locale_installed(),
         unknown_variables: config::unknown_variables(),
@@ -170,10 +174,12 @@ fn is_taken(bound: &io::Result<TcpListener>, (host, port): (&str, u16), problems
     }
 }
 
-fn server_limits(limits: &LimitSettings) -> ServerLimits {
+fn server_limits(limits: &LimitSettings, memory: &MemorySettings) -> ServerLimits {
     ServerLimits {
         max_body_bytes: limits.max_body_bytes,
         max_buffered_bytes: buffered_bytes(limits),
+        max_run_memory_bytes: memory.run_bytes() as u64,
+        max_model_bytes: memory.model_bytes() as u64,
         request_timeout_seconds: limits.request_timeout.as_secs_f64(),
         keep_alive_seconds: limits.keep_alive.as_secs_f64(),
         max_connections: limits.max_connections,

@@ -77,14 +77,17 @@ fn add_server(page: &mut Page, facts: &Facts) {
         None => page.entry("gRPC", "on the port of HTTP"),
     }
     page.entry("body", &format!("up to {}", size(limits.max_body_bytes as u64)));
-    let (bodies, models) = (limits.max_buffered_bytes as u64, facts.models.memory_bytes());
+    let (bodies, runs) = (limits.max_buffered_bytes as u64, limits.max_run_memory_bytes);
+    let models = facts.models.memory_bytes();
     let memory = format!(
-        "up to {}: {} for bodies, {} for models; what runs allocate comes on top",
-        size(bodies.saturating_add(models)),
+        "up to {}: {} for bodies, {} for runs, {} for models",
+        size(bodies.saturating_add(runs).saturating_add(models)),
         size(bodies),
+        size(runs),
         size(models)
     );
     page.entry("memory", &memory);
+    page.entry("model", &format!("up to {} with its external data", size(limits.max_model_bytes)));
     let timeouts = format!(
         "{} s for a request, {} s for its head or idle",
         limits.request_timeout_seconds, limits.keep_alive_seconds

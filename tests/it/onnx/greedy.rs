@@ -108,9 +108,9 @@ fn doubling() -> Node {
     looping(vec![double], &[], &["y"])
 }
 
-/// `y` = `zero`, collected `size` times
+/// `y` = `zero + zero`, collected `size` times: computed, since the runtime would collect one value again and again
 fn collecting() -> Node {
-    let nodes = vec![node("Identity", &["before"], &["after"]), node("Identity", &["before"], &["seen"])];
+    let nodes = vec![node("Identity", &["before"], &["after"]), node("Add", &["before", "before"], &["seen"])];
     looping(nodes, &["seen"], &["last", "y"])
 }
 
