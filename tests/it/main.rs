@@ -57,6 +57,7 @@ mod hostile_bodies;
 
 mod hostile_memory;
 mod house;
+mod house_imports;
 mod idle_connections;
 mod independence;
 mod independence_search;
@@ -88,6 +89,8 @@ mod rows_meet;
 mod run_memory;
 mod shutdown;
 mod shutdown_process;
+#[cfg(target_os = "linux")]
+mod small_container;
 mod tfs;
 mod tfs_refusals;
 mod tfs_status;
