@@ -5,6 +5,8 @@
 
 mod compare;
 mod made_up;
+#[cfg(test)]
+mod testing;
 
 use std::time::{Duration, Instant};
 
@@ -89,7 +91,7 @@ fn judge(
         (None, Independence::Mixed(_)) => Err(independence.to_string()),
         (None, Independence::Proven(outputs)) => {
             comparison.proven = Some(outputs);
-            let disagrees = |reason| format!("{independence} by the graph, but not by a run, which is a bug: {reason}");
+            let disagrees = |reason| format!("{independence} by the graph, but a run disagrees: {reason}");
             comparison.tame(ROUNDS).map_err(disagrees)
         }
         (None, Independence::Unknown(_)) => Ok(comparison.tame(ROUNDS)?.max(comparison.hostile()?)),
@@ -172,57 +174,8 @@ fn made_up_batch(signature: &Signature, size: usize, rows: usize) -> Result<Tens
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{
-        engine::Terminate,
-        model::signature::OutputSpec,
-        tensor::{data_type::DataType, shape::Shape, tensor::Tensor},
-    };
-
-    /// A session on one column of INT64 that does something with all rows.
-    struct Column {
-        signature: Signature,
-        run: fn(&mut [i64]),
-    }
-
-    #[derive(Debug)]
-    struct Never;
-
-    impl Terminate for Never {
-        fn terminate(&self) {}
-
-        fn reset(&self) {}
-    }
-
-    impl Column {
-        fn new(run: fn(&mut [i64])) -> Self {
-            let tensor = |name: &str| TensorSpec {
-                name: name.into(),
-                data_type: DataType::Int64,
-                dims: Some(vec![Dim::Dynamic(None)]),
-            };
-            let outputs = vec![OutputSpec { tensor: tensor("y"), map_keys: None }];
-            Self { signature: Signature { inputs: vec![tensor("x")], outputs }, run }
-        }
-    }
-
-    impl Session for Column {
-        fn signature(&self) -> &Signature {
-            &self.signature
-        }
-
-        fn run(&mut self, inputs: &[Tensor]) -> Result<Tensors> {
-            let mut values = inputs[0].as_slice::<i64>().unwrap().to_vec();
-            (self.run)(&mut values);
-            Ok([Tensor::from_vec(Shape::new(&[values.len()]), values)?].into_iter().collect())
-        }
-
-        fn terminator(&self) -> Arc<dyn Terminate> {
-            Arc::new(Never)
-        }
-    }
+    use crate::serving::probe::testing::Column;
 
     fn settings(max_batch_size: usize, independent_rows: Option<bool>) -> BatchingSettings {
         BatchingSettings { max_batch_size, independent_rows, ..BatchingSettings::default() }
@@ -247,7 +200,7 @@ mod tests {
             (&mixed, Some(true), <[i64]>::sort_unstable, Ok(f64::INFINITY)),
             (&proven, Some(false), |_rows| {}, Err("model.toml says that rows are not independent")),
             (&proven, None, |_rows| {}, Ok(0.0)),
-            (&proven, None, <[i64]>::reverse, Err("by the graph, but not by a run, which is a bug")),
+            (&proven, None, <[i64]>::reverse, Err("rows proven independent by the graph, but a run disagrees")),
         ];
         for (independence, declared, run, expected) in cases {
             let batching = probe(&mut Column::new(run), independence, &settings(4, declared)).batching;

@@ -156,61 +156,11 @@ fn difference(left: &Tensor, right: &Tensor) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{
-        engine::Terminate,
-        model::signature::{Dim, OutputSpec, TensorSpec},
-        tensor::shape::Shape,
-    };
+    use crate::{serving::probe::testing::Column, tensor::shape::Shape};
 
-    /// A session on one column of INT64, which does with all rows what it is told.
-    struct Column {
-        signature: Signature,
-        run: fn(&mut [i64]),
-    }
-
-    #[derive(Debug)]
-    struct Never;
-
-    impl Terminate for Never {
-        fn terminate(&self) {}
-
-        fn reset(&self) {}
-    }
-
-    impl Column {
-        fn new(run: fn(&mut [i64])) -> Self {
-            let tensor = |name: &str| TensorSpec {
-                name: name.into(),
-                data_type: DataType::Int64,
-                dims: Some(vec![Dim::Dynamic(None)]),
-            };
-            let outputs = vec![OutputSpec { tensor: tensor("y"), map_keys: None }];
-            Self { signature: Signature { inputs: vec![tensor("x")], outputs }, run }
-        }
-
-        fn compare(&mut self, seed: u64) -> std::result::Result<f64, String> {
-            let signature = self.signature.clone();
-            comparison(self, &signature).pair(&mut Rng::with_seed(seed))
-        }
-    }
-
-    impl Session for Column {
-        fn signature(&self) -> &Signature {
-            &self.signature
-        }
-
-        fn run(&mut self, inputs: &[Tensor]) -> Result<Tensors> {
-            let mut values = inputs[0].as_slice::<i64>().unwrap().to_vec();
-            (self.run)(&mut values);
-            Ok([Tensor::from_vec(Shape::new(&[values.len()]), values)?].into_iter().collect())
-        }
-
-        fn terminator(&self) -> Arc<dyn Terminate> {
-            Arc::new(Never)
-        }
+    fn comparison<'a>(session: &'a mut Column, signature: &'a Signature) -> Comparison<'a> {
+        Comparison { session, signature, size: 1, tolerates_any: false, proven: None }
     }
 
     #[test]
@@ -227,14 +177,12 @@ mod tests {
         };
         for run in [<[i64]>::sort_unstable, minus_least, running_sum, <[i64]>::reverse] {
             for seed in 0..64 {
-                let outcome = Column::new(run).compare(seed);
+                let mut column = Column::new(run);
+                let signature = column.signature().clone();
+                let outcome = comparison(&mut column, &signature).pair(&mut Rng::with_seed(seed));
                 assert!(outcome.as_ref().is_err_and(|reason| reason.contains("changes by")), "{seed}: {outcome:?}");
             }
         }
-    }
-
-    fn comparison<'a>(session: &'a mut dyn Session, signature: &'a Signature) -> Comparison<'a> {
-        Comparison { session, signature, size: 1, tolerates_any: false, proven: None }
     }
 
     #[test]
@@ -255,7 +203,7 @@ mod tests {
         ];
         for run in runs {
             let mut column = Column::new(run);
-            let signature = column.signature.clone();
+            let signature = column.signature().clone();
             let mut comparison = comparison(&mut column, &signature);
             assert_eq!(comparison.tame(2), Ok(0.0));
             let outcome = comparison.hostile();
@@ -268,7 +216,7 @@ mod tests {
     #[test]
     fn outputs_must_have_the_sizes_that_the_graph_promises() {
         let mut column = Column::new(|_rows| {});
-        let signature = column.signature.clone();
+        let signature = column.signature().clone();
         for (promised, fits) in
             [(vec![None], true), (vec![], false), (vec![None, Some(1)], false), (vec![Some(3)], false)]
         {

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     time::{sleep, timeout},
@@ -43,7 +43,7 @@ pub async fn drop_input<S: AsyncRead + Unpin>(stream: &mut S, max_bytes: usize, 
 pub async fn drop_body(mut body: Incoming, max_bytes: usize, mut shutdown: Closing) {
     let read = |context: &mut Context<'_>| {
         let frame = ready!(Pin::new(&mut body).poll_frame(context));
-        Poll::Ready(frame.and_then(Result::ok).map(|frame| frame.data_ref().map_or(0, |data| data.len())))
+        Poll::Ready(frame.and_then(Result::ok).map(|frame| frame.data_ref().map_or(0, Bytes::len)))
     };
     read_on(read, max_bytes, &mut shutdown).await;
 }
