@@ -30,7 +30,6 @@ pub struct CpuBudget {
     pub threads: usize,
 }
 
-/// A cgroup's CPU quota.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CpuQuota {
     /// CPU time per wall-clock time; 1.5 is one and a half CPUs.
@@ -39,7 +38,6 @@ pub struct CpuQuota {
     pub source: PathBuf,
 }
 
-/// A cgroup's memory limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryLimit {
     /// The limit in bytes.

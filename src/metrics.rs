@@ -96,15 +96,11 @@ pub struct ModelMetrics {
     pub latency: Histogram,
     /// Reading and checking the body.
     pub decode: Histogram,
-    /// Waiting for the model.
     pub queue: Histogram,
-    /// Running the model.
     pub compute: Histogram,
-    /// Writing the answer.
     pub encode: Histogram,
     /// Rows per run.
     pub batch_rows: Histogram,
-    /// Requests that wait.
     pub queue_depth: IntGauge,
     /// Requests between arrival and answer.
     pub inflight: IntGauge,
@@ -113,7 +109,6 @@ pub struct ModelMetrics {
     errors: IntCounterVec,
     /// How near the model is to its limit.
     pub saturation: Saturation,
-    /// What no histogram counts.
     pub statistics: Statistics,
     saturation_gauge: Gauge,
     restarts: Option<Restarts>,
@@ -131,15 +126,12 @@ struct Restarts {
 /// What is known of a model version when it is ready.
 #[derive(Clone, Copy, Debug)]
 pub struct Loaded<'a> {
-    /// The model's name.
     pub name: &'a ModelName,
-    /// Its version.
     pub version: ModelVersion,
     /// The SHA-256 of its file.
     pub sha256: &'a str,
     /// The time from opening the file to ready.
     pub load_time: Duration,
-    /// Its sessions.
     pub instances: usize,
     /// The places in its queue.
     pub max_queue_size: usize,

@@ -27,9 +27,7 @@ pub struct InferRequest {
 /// A tensor and the name of the input it is for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputTensor {
-    /// The input's name.
     pub name: Arc<str>,
-    /// Its value.
     pub tensor: Tensor,
 }
 

@@ -74,7 +74,6 @@ pub struct Server {
     found: Vec<FoundModel>,
 }
 
-/// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Every request that was accepted was answered.

@@ -24,7 +24,6 @@ use crate::{
 /// Which lane a model has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneKind {
-    /// Inside the event loop.
     Inline,
     /// On threads of its own.
     Worker,
@@ -43,7 +42,6 @@ impl LaneKind {
 /// How a lane runs requests.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneSettings {
-    /// Which lane.
     pub kind: LaneKind,
     /// Whether requests may be stacked and split.
     pub batched: bool,

@@ -18,11 +18,9 @@ pub struct Waiting<K> {
     pub key: Option<K>,
     /// Its rows.
     pub rows: usize,
-    /// When it was queued.
     pub queued_at: Instant,
 }
 
-/// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Run this many requests from the front, at least one, together.

@@ -22,13 +22,10 @@ use crate::{
 /// A closed reply means that nobody waits any more: the client left or its time ran out. It is the only cancellation.
 #[derive(Debug)]
 pub struct Entry {
-    /// What to run.
     pub request: ValidRequest,
     /// What it can be stacked by.
     pub key: Option<BatchKey>,
-    /// Where the answer goes.
     pub reply: oneshot::Sender<Reply>,
-    /// When it was queued.
     pub queued_at: Instant,
     /// When the answer is no longer wanted.
     pub deadline: Option<Instant>,
@@ -41,7 +38,6 @@ pub struct Entry {
 /// What whoever waits is told.
 #[derive(Debug)]
 pub enum Reply {
-    /// The answer.
     Answer(Result<InferResponse>),
     /// That it is its turn to run what is queued, in the inline lane; what comes next comes here.
     YourTurn(oneshot::Receiver<Reply>),
@@ -84,7 +80,6 @@ impl Entry {
         self.reply.is_closed() || self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
-    /// Answers the request.
     pub fn answer(self, answer: Result<InferResponse>) {
         // A closed reply is no failure: whoever asked is gone.
         drop(self.reply.send(Reply::Answer(answer)));
@@ -234,7 +229,6 @@ impl RequestQueue {
         self.entries.drain(..count.min(self.entries.len())).collect()
     }
 
-    /// Tells whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

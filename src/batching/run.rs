@@ -28,7 +28,6 @@ const LATE: Duration = Duration::from_millis(100);
 /// What a lane runs batches with.
 #[derive(Debug)]
 pub struct Runner {
-    /// Where runs are measured.
     pub metrics: Arc<ModelMetrics>,
     /// In the inline lane: how long a run may hold the event loop.
     hold: Option<Hold>,

@@ -56,7 +56,6 @@ struct State {
 
 /// A session whose runs are watched.
 pub struct WatchedSession {
-    /// The session.
     pub session: Box<dyn Session>,
     watch: Arc<Watch>,
 }

@@ -15,7 +15,6 @@ use crate::{
 /// A model version, or a model that has none.
 #[derive(Debug)]
 pub(super) struct Candidate {
-    /// The model's name.
     pub(super) name: ModelName,
     /// What there is to load, or why there is nothing.
     pub(super) files: Result<VersionFiles>,
@@ -24,11 +23,9 @@ pub(super) struct Candidate {
 /// What a model version is loaded from.
 #[derive(Debug)]
 pub(super) struct VersionFiles {
-    /// The version.
     pub(super) version: ModelVersion,
     /// Whether it is the one served when a request names none.
     pub(super) is_default: bool,
-    /// The ONNX file.
     pub(super) path: PathBuf,
     /// The settings of the model.
     pub(super) manifest: Arc<Manifest>,

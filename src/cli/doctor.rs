@@ -23,7 +23,6 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What the doctor says.
 #[derive(Debug, Serialize)]
 struct Report {
     #[serde(flatten)]

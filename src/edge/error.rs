@@ -23,9 +23,7 @@ const MAX_MESSAGE_BYTES: usize = 2000;
 /// How the protocols say an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rendering {
-    /// The status of HTTP.
     pub status: StatusCode,
-    /// The code of gRPC.
     pub grpc: Code,
     /// The code in the body and in `prediction_errors_total`.
     pub code: &'static str,

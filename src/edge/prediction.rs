@@ -22,7 +22,6 @@ const OFFLOAD_BYTES: usize = 64 * 1024;
 /// When an answer is no longer wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
-    /// The moment.
     pub at: TokioInstant,
     /// The time that was allowed.
     pub allowed: Duration,
@@ -50,11 +49,9 @@ impl Deadline {
 
 /// What a protocol does of a prediction: the decoder and the encoder. The rest is [`predict`]'s.
 pub trait Protocol: Send + 'static {
-    /// What comes in.
     type Body: Send + 'static;
     /// What the encoder must know of the request.
     type Form: Send + 'static;
-    /// What goes out.
     type Answer: Send + 'static;
 
     /// Whether requests are rows; else they are tensors, whose axis 0 may be any dimension.

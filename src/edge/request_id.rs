@@ -5,7 +5,6 @@ use std::fmt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-/// The header's name.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest id that is taken over from a client, in bytes.
@@ -14,9 +13,7 @@ const MAX_ID_BYTES: usize = 128;
 /// The id of a request.
 #[derive(Clone, Debug)]
 pub enum RequestId {
-    /// The client's own.
     Given(HeaderValue),
-    /// A new one.
     Made(Uuid),
 }
 

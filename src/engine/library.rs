@@ -17,7 +17,6 @@ pub struct Library {
     pub path: PathBuf,
     /// Why it was looked for there.
     pub origin: LibraryOrigin,
-    /// Its version, as `1.31.1`.
     pub version: String,
 }
 

@@ -49,7 +49,6 @@ pub struct LoadOptions<'a> {
     pub intra_op_threads: usize,
     /// What the file says of itself.
     pub file: &'a OnnxFile,
-    /// What runs may hold.
     pub run_memory: &'static RunMemory,
     /// Runs the instances in processes of their own.
     pub isolation: Option<&'a Isolation>,

@@ -37,7 +37,6 @@ static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
 /// The most bytes that folding one node may give; what would give more is computed in every run.
 const FOLDING_LIMIT: &str = "optimization.constant_folding_max_output_size_in_bytes";
 
-/// ONNX Runtime, loaded.
 #[derive(Debug)]
 pub struct OrtEngine {
     environment: &'static Environment,

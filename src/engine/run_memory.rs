@@ -60,7 +60,6 @@ struct Run {
     refused: Cell<Option<usize>>,
 }
 
-/// Stands before every allocation.
 struct Header {
     start: *mut c_void,
     charged_bytes: usize,
@@ -78,7 +77,6 @@ type OperatorNew = unsafe extern "C-unwind" fn(usize) -> *mut c_void;
 static OPERATOR_NEW: OnceLock<OperatorNew> = OnceLock::new();
 
 impl RunMemory {
-    /// Memory without a limit.
     pub fn unlimited() -> &'static Self {
         static UNLIMITED: RunMemory = RunMemory { limit_bytes: usize::MAX, held_bytes: AtomicUsize::new(0) };
         &UNLIMITED

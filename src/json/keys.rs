@@ -32,9 +32,7 @@ pub struct Keys {
 /// What is done with keys that no name is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// They are errors.
     Refused,
-    /// They are passed over.
     Skipped,
 }
 

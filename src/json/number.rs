@@ -16,7 +16,6 @@ pub struct Decimal<'a> {
     pub negative: bool,
     /// The digits before and after the point as one integer; meaningless unless `whole`.
     pub digits: u64,
-    /// The power of ten.
     pub exponent: i64,
     /// Whether `digits` has all of them.
     pub whole: bool,
@@ -171,7 +170,6 @@ impl<'a> Reader<'a> {
         Some(Decimal { negative: text[0] == b'-', digits, exponent, whole: true, text })
     }
 
-    /// Reads any number.
     pub(super) fn long_decimal(&mut self) -> Result<Decimal<'a>, Fault> {
         let start = self.position;
         let negative = self.byte() == b'-';

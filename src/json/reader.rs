@@ -28,11 +28,8 @@ pub struct Reader<'a> {
 pub enum Kind {
     /// A number, `null`, `true`, `false`, `NaN` or `Infinity`.
     Scalar,
-    /// A string.
     String,
-    /// A list.
     Array,
-    /// An object.
     Object,
 }
 

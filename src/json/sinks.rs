@@ -23,7 +23,6 @@ use crate::{
 pub struct Misfit {
     /// The column, unless the row as a whole is wrong.
     pub column: Option<usize>,
-    /// What is wrong.
     pub fault: Fault,
 }
 
@@ -83,7 +82,6 @@ pub trait Sink {
     fn finish(&mut self, rows: usize, inputs: &mut InputTensors) -> Result<()>;
 }
 
-/// One input `[N, F]`.
 #[derive(Debug)]
 pub struct Matrix<'s, T> {
     spec: &'s TensorSpec,

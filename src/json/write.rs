@@ -25,7 +25,6 @@ const NEVER_FAILS: Result<(), Infallible> = Ok(());
 pub struct Style {
     /// Numbers that are not finite.
     pub not_finite: NotFinite,
-    /// Strings.
     pub strings: Strings,
 }
 
@@ -35,14 +34,12 @@ pub enum Strings {
     /// As text, which they must be.
     #[default]
     Text,
-    /// As `{"b64": "…"}`.
     Base64,
 }
 
 /// How a number that is not finite is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NotFinite {
-    /// As `null`.
     #[default]
     Null,
     /// As `NaN`, `Infinity` or `-Infinity`: not JSON, but what Python's parser and many others read back.
@@ -56,7 +53,6 @@ macro_rules! elements {
         pub enum Elements<'a> {
             /// Bytes 0 and 1.
             Bool(&'a [u8]),
-            /// Strings.
             Bytes(&'a [Bytes]),
             $(
                 #[doc = concat!("Elements of type `", stringify!($rust), "`.")]
@@ -160,7 +156,6 @@ elements! {
 
 /// A number that can be written.
 pub trait Number {
-    /// Writes it.
     fn write_as(&self, buffer: &mut Vec<u8>, not_finite: NotFinite);
 
     /// Writes it, as `null` where it is not finite.
@@ -277,7 +272,6 @@ fn write_not_finite(buffer: &mut Vec<u8>, value: f64, not_finite: NotFinite) {
     });
 }
 
-/// Writes `true` or `false`.
 pub fn write_bool(buffer: &mut Vec<u8>, value: bool) {
     buffer.extend_from_slice(if value { b"true" } else { b"false" });
 }

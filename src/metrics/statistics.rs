@@ -26,7 +26,6 @@ pub struct Statistics {
 /// How often something was done, and how long it took in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Total {
-    /// How often.
     pub count: u64,
     /// How long in all, in nanoseconds.
     pub nanoseconds: u64,

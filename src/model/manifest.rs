@@ -38,19 +38,13 @@ const ANSWER_KEYS: [&str; 10] = [
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifest {
-    /// One sentence for people.
     pub description: Option<String>,
     /// The version served when a request names none; the highest if absent.
     pub default_version: Option<u64>,
-    /// `[features]`
     pub features: Names,
-    /// `[classes]`
     pub classes: Names,
-    /// `[output]`
     pub output: OutputSettings,
-    /// `[batching]`
     pub batching: BatchingSettings,
-    /// `[instances]`
     pub instances: InstanceSettings,
 }
 
@@ -58,7 +52,6 @@ pub struct Manifest {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Names {
-    /// The names, without duplicates.
     pub names: Option<Vec<String>>,
 }
 
@@ -99,7 +92,6 @@ pub enum LaneChoice {
     /// By what a run is measured to take.
     #[default]
     Auto,
-    /// Inside the event loop.
     Inline,
     /// On threads of its own.
     Worker,

@@ -82,7 +82,6 @@ impl ModelVersion {
         NonZeroU64::new(number).map(Self)
     }
 
-    /// Returns the number.
     pub fn number(self) -> u64 {
         self.0.get()
     }

@@ -17,7 +17,6 @@ pub struct ObservedRun {
 /// An output of such a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedTensor {
-    /// Its shape.
     pub shape: Shape,
     /// Whether all of its elements are 0 or 1.
     pub is_indicator: bool,
@@ -50,7 +49,6 @@ pub enum RowLayout {
 }
 
 impl ObservedTensor {
-    /// Looks at an output.
     pub fn of(tensor: &Tensor) -> Self {
         fn is_bit<T: PartialEq + From<bool>>(values: Option<&[T]>) -> bool {
             values.is_some_and(|values| values.iter().all(|value| *value == T::from(false) || *value == T::from(true)))

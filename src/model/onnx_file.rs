@@ -27,13 +27,11 @@ pub struct OnnxFile {
     pub sha256: String,
     /// The size of the file and its external data, in bytes.
     pub size_bytes: u64,
-    /// The IR version.
     pub ir_version: i64,
     /// Operator set versions by domain; the default domain is `ai.onnx`.
     pub opsets: BTreeMap<String, i64>,
     /// Who wrote the file, as `skl2onnx 1.20.0`; empty if it does not say.
     pub producer: String,
-    /// `metadata_props`.
     pub metadata: HashMap<String, String>,
     /// Files of external data, as the graph names them, relative to the model's folder.
     pub external_data: BTreeSet<String>,

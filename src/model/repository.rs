@@ -28,7 +28,6 @@ pub const MODEL_FILE_NAME: &str = "model.onnx";
 pub struct FoundModel {
     /// The name, from the folder or the file; if that is not a valid one, the nearest that no other model has.
     pub name: ModelName,
-    /// Its settings and versions.
     pub files: Result<ModelFiles>,
 }
 

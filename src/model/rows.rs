@@ -10,7 +10,6 @@ use crate::{
 /// How rows of features become the inputs of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rows {
-    /// Where the features go.
     pub layout: Layout,
     /// The features' names in column order, where they are known.
     pub features: Option<Features>,

@@ -17,9 +17,7 @@ use crate::{
 /// What every protocol needs to know of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schema {
-    /// One sentence for people.
     pub description: Option<String>,
-    /// Inputs and outputs.
     pub signature: Signature,
     /// How rows of features become inputs; `None` where inputs are not rows of features.
     pub rows: Option<Rows>,
@@ -27,7 +25,6 @@ pub struct Schema {
     pub shared_dims: Vec<SharedDim>,
     /// What runs on made-up inputs showed of the outputs.
     pub observed: ObservedOutputs,
-    /// What the outputs mean.
     pub task: Task,
     /// The classes of a classifier, where they are known before a run.
     pub classes: Option<Classes>,
@@ -38,24 +35,19 @@ pub struct Schema {
 /// Where a part of a schema was learnt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Said in model.toml.
     Manifest,
     /// Said in the ONNX file's `metadata_props`.
     Metadata,
     /// Read off the graph: names, types, shapes, class labels.
     Graph,
-    /// Not known.
     Unknown,
 }
 
 /// The source of each part of a schema that more than one source can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sources {
-    /// Of the feature names.
     pub features: Source,
-    /// Of the class names.
     pub classes: Source,
-    /// Of the task.
     pub task: Source,
 }
 

@@ -13,7 +13,6 @@ const STRING_ELEMENT_BYTES: usize = 64;
 /// One dimension of a declared shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dim {
-    /// Always this size.
     Fixed(usize),
     /// Any size; the graph may have given it a name, such as `N`.
     Dynamic(Option<Arc<str>>),
@@ -24,7 +23,6 @@ pub enum Dim {
 pub struct TensorSpec {
     /// The name in the graph.
     pub name: Arc<str>,
-    /// The element type.
     pub data_type: DataType,
     /// The dimensions, or `None` where the graph declares not even the rank.
     pub dims: Option<Vec<Dim>>,
@@ -33,13 +31,10 @@ pub struct TensorSpec {
 /// A class label, as a graph declares it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClassLabel {
-    /// An integer label.
     Integer(i64),
-    /// A string label.
     Text(Arc<str>),
 }
 
-/// A declared output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutputSpec {
     /// Name, element type and dimensions. A sequence of maps (ZipMap) is declared here as the FP32 `[-1, C]`
@@ -52,7 +47,6 @@ pub struct OutputSpec {
 /// Two dimensions of inputs that the graph gives one symbol, so that they have one size in every request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedDim {
-    /// The symbol.
     pub symbol: Arc<str>,
     /// Input and axis that have it first.
     pub first: (usize, usize),
@@ -65,7 +59,6 @@ pub struct SharedDim {
 pub struct Signature {
     /// The inputs a request must give (initializers are not among them).
     pub inputs: Vec<TensorSpec>,
-    /// The outputs.
     pub outputs: Vec<OutputSpec>,
 }
 

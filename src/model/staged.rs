@@ -31,10 +31,8 @@ const LIMIT: &str = "--max-model-bytes";
 const MAX_FILE_BYTES: u64 = i32::MAX as u64;
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// A model to load.
 #[derive(Debug)]
 pub struct StagedModel {
-    /// What its file says.
     pub file: OnnxFile,
     path: PathBuf,
     copy: Option<PrivateFolder>,

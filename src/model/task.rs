@@ -57,7 +57,6 @@ pub struct MultiLabel {
 pub struct Regression {
     /// The output that is the value.
     pub value: usize,
-    /// Values in a row.
     pub targets: usize,
     /// The key under which the value is answered as well as under `prediction`.
     pub prediction_name: Option<Arc<str>>,
@@ -72,7 +71,6 @@ pub struct Evidence<'a> {
     pub observed: &'a ObservedOutputs,
     /// What the graph says of the outputs' origin.
     pub file: &'a OnnxFile,
-    /// `[output]` of the model.toml.
     pub settings: &'a OutputSettings,
     /// Lets a lone `[N, C]` float output count as scores.
     pub has_class_names: bool,

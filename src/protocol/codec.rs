@@ -35,11 +35,9 @@ const MIN_FIELD_BYTES: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Codec<T, U>(PhantomData<(T, U)>);
 
-/// Writes messages.
 #[derive(Clone, Debug)]
 pub struct MessageEncoder<T>(PhantomData<T>);
 
-/// Reads messages.
 #[derive(Clone, Debug)]
 pub struct MessageDecoder<U>(PhantomData<U>);
 

@@ -9,7 +9,6 @@ use prost::encoding::decode_varint;
 const INPUTS: u64 = 5;
 /// `ModelInferRequest.raw_input_contents`: sliced, and copied where it is not aligned.
 const RAW: u64 = 7;
-/// `PredictRequest.features`: doubles.
 const FEATURES: u64 = 3;
 /// `PredictRequest.rows`, whose first field has doubles too.
 const ROWS: u64 = 6;

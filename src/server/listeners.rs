@@ -18,7 +18,6 @@ pub(super) struct Listeners {
 pub(super) enum Port {
     /// That of HTTP, which takes gRPC too.
     Http,
-    /// That of gRPC alone.
     Grpc,
 }
 

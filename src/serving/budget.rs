@@ -72,7 +72,6 @@ impl Budget {
         self.take(bytes, self.limit).then_some(Charge { budget: self, bytes })
     }
 
-    /// Charges nothing yet.
     pub fn empty_charge(&self) -> Charge<'_> {
         Charge { budget: self, bytes: 0 }
     }
@@ -147,7 +146,6 @@ impl Budget {
     }
 }
 
-/// Counts a waiting body.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -196,7 +194,6 @@ pub struct SharedCharge {
 }
 
 impl SharedCharge {
-    /// Charges nothing yet.
     pub fn new(budget: Arc<Budget>) -> Self {
         Self { budget, bytes: AtomicUsize::new(0) }
     }

@@ -33,9 +33,7 @@ pub struct ModelEntry {
 /// The state of a model or of one of its versions.
 #[derive(Clone, Debug)]
 pub enum ModelState {
-    /// Not loaded yet.
     Loading,
-    /// Serving.
     Ready(Arc<ServedModel>),
     /// Not serving, with the reason.
     Failed(String),
@@ -46,7 +44,6 @@ pub enum ModelState {
 pub struct ModelRef<'a> {
     /// The default model where there is none.
     pub name: Option<&'a str>,
-    /// The version.
     pub version: VersionRef<'a>,
 }
 
@@ -72,7 +69,6 @@ impl<'a> ModelRef<'a> {
 }
 
 impl ModelState {
-    /// `loading`, `ready` or `failed`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Loading => "loading",
@@ -167,7 +163,6 @@ impl Catalog {
         self.models.get_key_value(name).ok_or_else(|| self.unknown_model(name))
     }
 
-    /// All models, by name.
     pub fn entries(&self) -> impl Iterator<Item = (&ModelName, &ModelEntry)> {
         self.models.iter()
     }

@@ -48,11 +48,9 @@ pub(super) enum Outcome {
     Crashed,
 }
 
-/// Where a request goes.
 pub(super) enum Way<'a> {
     /// It runs as all others do.
     Usual,
-    /// It needs no run.
     Answer(InferResponse),
     /// It is tried first, on this lane.
     Trial(&'a Lane),

@@ -45,9 +45,7 @@ const DEFAULT_LONGEST_RUN: Duration = Duration::from_secs(30);
 /// Turns files into served models.
 #[derive(Clone)]
 pub struct Loader {
-    /// What runs them.
     pub engine: Arc<dyn Engine>,
-    /// Where their metrics are.
     pub metrics: Arc<Metrics>,
     /// The longest that a batch may hold the event loop.
     pub inline_budget: Duration,

@@ -23,7 +23,6 @@ const GOOD_ENOUGH: f64 = 1.03;
 /// A run may hold the event loop for this many times as long as it was measured to take, and for [`LEAST_HOLD`] in any case:
 /// a busy machine makes runs slower, and inputs may be larger than those that were measured.
 const HOLD_FACTOR: u32 = 100;
-/// See [`HOLD_FACTOR`].
 const LEAST_HOLD: Duration = Duration::from_secs(1);
 
 /// How a model is run, and why.

@@ -37,7 +37,6 @@ const MEASURING: Duration = Duration::from_millis(300);
 /// How often a batch is run to be measured; the fastest counts, since everything else only makes runs slower.
 const REPEATS: usize = 3;
 
-/// What a model showed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     /// The largest difference seen between rows together and alone, or why rows are not batched.
@@ -53,7 +52,6 @@ pub struct Profile {
 pub struct Timing {
     /// Its rows.
     pub rows: usize,
-    /// The shortest time seen.
     pub time: Duration,
 }
 

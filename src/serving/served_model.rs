@@ -33,23 +33,18 @@ use crate::{
 /// A model version that is loaded, with everything a protocol asks of it.
 #[derive(Debug)]
 pub struct ServedModel {
-    /// The model's name.
     pub name: ModelName,
-    /// Its version.
     pub version: ModelVersion,
-    /// What its values mean.
     pub schema: Arc<Schema>,
     /// What the file says of itself.
     pub file: Arc<OnnxFile>,
     /// The memory that one element of its widest input takes, in bytes.
     pub element_bytes: usize,
-    /// The settings in force.
     pub manifest: Manifest,
     /// A native request body that works when it is posted back; none where it would be too large to look at.
     pub example: Option<Box<RawValue>>,
     /// The time from opening the file to ready.
     pub load_time: Duration,
-    /// Its metrics.
     pub metrics: Arc<ModelMetrics>,
     /// What it showed before it served.
     pub profile: Profile,

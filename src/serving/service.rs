@@ -148,7 +148,6 @@ impl InferenceService {
         self.catalog.load()
     }
 
-    /// Returns the metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.loader.metrics
     }

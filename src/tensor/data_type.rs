@@ -8,25 +8,16 @@ use std::fmt;
 pub enum DataType {
     /// One byte, 0 or 1.
     Bool,
-    /// Unsigned 8-bit integer.
     Uint8,
-    /// Unsigned 16-bit integer.
     Uint16,
-    /// Unsigned 32-bit integer.
     Uint32,
-    /// Unsigned 64-bit integer.
     Uint64,
-    /// Signed 8-bit integer.
     Int8,
-    /// Signed 16-bit integer.
     Int16,
-    /// Signed 32-bit integer.
     Int32,
-    /// Signed 64-bit integer.
     Int64,
     /// IEEE 754 half precision.
     Fp16,
-    /// bfloat16.
     Bf16,
     /// IEEE 754 single precision.
     Fp32,
@@ -37,7 +28,6 @@ pub enum DataType {
 }
 
 impl DataType {
-    /// All of them.
     pub const ALL: [Self; 14] = [
         Self::Bool,
         Self::Uint8,

@@ -188,12 +188,10 @@ impl Tensor {
         Ok(Self { shape, ..self })
     }
 
-    /// Returns the element type.
     pub fn data_type(&self) -> DataType {
         self.data_type
     }
 
-    /// Returns the shape.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }

@@ -7,7 +7,6 @@ use crate::error::Error;
 /// How far the server has gone in closing its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClosingStage {
-    /// It takes requests.
     Open,
     /// Connections without a request end, the others after their request.
     Idle,
@@ -15,7 +14,6 @@ pub enum ClosingStage {
     Unfinished,
 }
 
-/// Changes with each stage.
 pub type Closing = watch::Receiver<ClosingStage>;
 
 /// The error that ends a stream when the server stops.

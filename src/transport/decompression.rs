@@ -28,7 +28,6 @@ pub enum Coding {
     Zstd,
 }
 
-/// The decompressed pieces.
 pub type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 impl Coding {

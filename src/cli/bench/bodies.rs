@@ -14,10 +14,8 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A request body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RequestBody {
-    /// What is sent.
     pub(super) bytes: Bytes,
     /// Its rows; none where that is not plain to see.
     pub(super) rows: Option<u64>,

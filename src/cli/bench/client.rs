@@ -39,7 +39,6 @@ struct Driver(Option<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>);
 /// An answer that was read to its end.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// The status.
     pub(super) status: u16,
     /// The body, where it was asked for.
     pub(super) body: Bytes,
@@ -58,7 +57,6 @@ impl Answer {
 }
 
 impl Connection {
-    /// Connects.
     pub(super) async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;

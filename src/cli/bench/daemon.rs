@@ -17,7 +17,6 @@ use crate::{
 /// A server on a free port of 127.0.0.1, with threads of its own.
 #[derive(Debug)]
 pub(super) struct Daemon {
-    /// Where it is.
     pub(super) url: Uri,
     runtime: Runtime,
     service: Arc<InferenceService>,

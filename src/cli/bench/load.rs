@@ -44,20 +44,17 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// What is sent, and whereto.
 #[derive(Debug)]
 pub(super) struct Load {
-    /// The daemon.
     pub(super) address: SocketAddr,
     /// The requests, used in turn; at least one.
     pub(super) requests: Vec<PreparedRequest>,
     /// The longest wait for an answer.
     pub(super) timeout: Duration,
-    /// The threads that send.
     pub(super) threads: usize,
 }
 
 /// A request, ready to be sent.
 #[derive(Clone, Debug)]
 pub(super) struct PreparedRequest {
-    /// Head and body.
     pub(super) request: Request<Full<Bytes>>,
     /// Its rows; none where they are not known.
     pub(super) rows: Option<u64>,
@@ -75,7 +72,6 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Names it for people.
     pub(super) fn name(&self) -> String {
         let connections = count(self.connections, "connection");
         match self.rate {
@@ -138,7 +134,6 @@ pub(super) fn send(load: &Arc<Load>, run: Run, progress: &Progress) -> Result<Ta
     outcome.map(|()| tally)
 }
 
-/// Does one thread's share.
 fn work(shared: &Arc<Shared>, share: Share) -> Result<Tally> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Error::internal);
     let connections = runtime.and_then(|runtime| Ok((runtime.block_on(connect(shared, share))?, runtime)));

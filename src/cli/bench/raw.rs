@@ -41,7 +41,6 @@ const TRIAL: Duration = Duration::from_millis(50);
 pub(super) struct Raw {
     /// Copies of the model that run side by side.
     pub(super) sessions: usize,
-    /// Threads of one run.
     pub(super) intra_op_threads: usize,
     /// One request at a time.
     pub(super) single: RawLoop,

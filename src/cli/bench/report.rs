@@ -19,14 +19,12 @@ use crate::{
 /// From this share of its time on, the load generator may be what limits a closed loop.
 const BUSY: f64 = 0.9;
 
-/// All that was measured.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     /// The URL that was posted to.
     pub(super) target: String,
     /// The model that answered there, as far as it is known.
     pub(super) model: Option<String>,
-    /// Its version.
     pub(super) version: Option<String>,
     /// The lane of its requests.
     pub(super) lane: Option<String>,
@@ -37,7 +35,6 @@ pub(super) struct Report {
     /// How long it went on then.
     #[serde(skip)]
     pub(super) extent: Extent,
-    /// What was sent.
     pub(super) bodies: BodiesReport,
     /// The measurements, one after the other.
     pub(super) runs: Vec<RunReport>,
@@ -50,25 +47,19 @@ pub(super) struct Report {
 /// The bodies that were posted.
 #[derive(Debug, Serialize)]
 pub(super) struct BodiesReport {
-    /// How many there are.
     pub(super) count: usize,
-    /// Their mean size.
     pub(super) mean_bytes: f64,
     /// Their mean number of rows; none where it is not known of all.
     pub(super) mean_rows: Option<f64>,
 }
 
-/// One measurement.
 #[derive(Debug, Serialize)]
 pub(super) struct RunReport {
-    /// `closed` or `open`.
     #[serde(rename = "loop")]
     pub(super) kind: &'static str,
-    /// Connections.
     pub(super) connections: usize,
     /// Requests a second that were asked for.
     pub(super) rate: Option<f64>,
-    /// The measured time.
     pub(super) seconds: f64,
     /// Requests that were sent, or were due and could not be.
     pub(super) requests: u64,
@@ -82,15 +73,12 @@ pub(super) struct RunReport {
     pub(super) latency: Option<Summary>,
     /// How long after they were due requests were sent.
     pub(super) send_delay: Option<Summary>,
-    /// The others.
     pub(super) errors: Vec<ErrorReport>,
     /// The share of its time that the busiest thread of the load was at work.
     pub(super) client_busy: f64,
-    /// What the daemon measured.
     pub(super) server: Option<Stages>,
     /// Beside the runtime without a server.
     pub(super) raw_ratio: Option<RawRatio>,
-    /// Its name for people.
     #[serde(skip)]
     pub(super) name: String,
     /// Whether some requests got no answer at all.
@@ -98,18 +86,14 @@ pub(super) struct RunReport {
     pub(super) has_unanswered: bool,
 }
 
-/// Errors of one kind.
 #[derive(Debug, Serialize)]
 pub(super) struct ErrorReport {
     /// The status of the answer; none where there was none.
     pub(super) status: Option<u16>,
     /// The code in the answer; without one `no_connection`, `connection_lost` or `timeout`.
     pub(super) code: Option<String>,
-    /// How many there were.
     pub(super) count: u64,
-    /// What the first said.
     pub(super) message: String,
-    /// How long they took.
     pub(super) latency: Option<Summary>,
 }
 
@@ -118,12 +102,10 @@ pub(super) struct ErrorReport {
 pub(super) struct RawRatio {
     /// One request at a time.
     pub(super) single: f64,
-    /// At the best batch.
     pub(super) best: f64,
 }
 
 impl RunReport {
-    /// Sums a tally up.
     pub(super) fn new(run: Run, tally: &Tally, rows_are_known: bool, server: Option<Stages>) -> Self {
         let seconds = match run.extent {
             Extent::Time(time) => time.as_secs_f64(),

@@ -36,7 +36,6 @@ pub(super) struct Turn {
 pub(super) enum Schedule {
     /// As soon as a connection is free.
     Closed(Closed),
-    /// At even intervals.
     Open(Open),
 }
 
@@ -66,7 +65,6 @@ pub(super) struct Open {
 pub(super) struct Share {
     /// The thread's own number, from 0.
     pub(super) index: u64,
-    /// How many there are.
     pub(super) threads: u64,
 }
 

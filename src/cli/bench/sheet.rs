@@ -11,7 +11,6 @@ use crate::cli::{
     page::{Page, count, duration, short},
 };
 
-/// Lays everything out.
 pub(super) fn page(report: &Report) -> Page {
     let mut page = Page::default();
     page.heading(&report.target);

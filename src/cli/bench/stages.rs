@@ -24,11 +24,9 @@ struct Total {
 pub(super) struct Stages {
     /// Reading and checking a request's body.
     pub(super) decode: Option<f64>,
-    /// Waiting for the model.
     pub(super) queue: Option<f64>,
     /// The run that a request was part of.
     pub(super) compute: Option<f64>,
-    /// Writing the answer.
     pub(super) encode: Option<f64>,
     /// Rows of a run.
     pub(super) batch_rows: Option<f64>,

@@ -18,12 +18,10 @@ const DIGITS: u8 = 3;
 /// The longest error message that is kept, in characters.
 const MAX_MESSAGE_LENGTH: usize = 200;
 
-/// How a request ended.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// With an answer, whatever it says.
     Answered(Answer),
-    /// Without one.
     Unanswered(Unanswered, String),
 }
 
@@ -34,7 +32,6 @@ pub(super) enum Unanswered {
     NoConnection,
     /// The connection was lost with the request on it.
     Lost,
-    /// It took too long.
     TimedOut,
 }
 
@@ -55,9 +52,7 @@ pub(super) struct Latencies(Histogram<u64>);
 /// What is said of durations, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Summary {
-    /// The mean.
     pub(super) mean: f64,
-    /// Half are not longer.
     pub(super) p50: f64,
     /// Nine of ten are not longer.
     pub(super) p90: f64,
@@ -65,7 +60,6 @@ pub(super) struct Summary {
     pub(super) p99: f64,
     /// 99.9 % are not longer.
     pub(super) p99_9: f64,
-    /// The longest.
     pub(super) max: f64,
 }
 
@@ -78,7 +72,6 @@ impl Latencies {
         Histogram::new_with_max(MAX_NANOSECONDS, DIGITS).map(Self).map_err(Error::internal)
     }
 
-    /// Takes a duration in.
     pub(super) fn record(&mut self, duration: Duration) {
         self.0.saturating_record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     }
@@ -115,14 +108,10 @@ pub(super) struct ErrorKey {
     pub(super) code: Option<String>,
 }
 
-/// Errors of one kind.
 #[derive(Clone, Debug)]
 pub(super) struct Failures {
-    /// How many there were.
     pub(super) count: u64,
-    /// What the first said.
     pub(super) message: String,
-    /// How long they took.
     pub(super) latencies: Latencies,
 }
 
@@ -139,7 +128,6 @@ pub(super) struct Tally {
     pub(super) answered_in_time: u64,
     /// Their rows, as far as they are known.
     pub(super) rows_in_time: u64,
-    /// The others, by kind.
     pub(super) errors: BTreeMap<ErrorKey, Failures>,
     /// From the start to the last answer.
     pub(super) span: Duration,

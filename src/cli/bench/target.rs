@@ -24,7 +24,6 @@ const DEFAULT_PORT: u16 = 80;
 /// A daemon that can be asked.
 #[derive(Debug)]
 pub(super) struct Host {
-    /// Where it listens.
     pub(super) address: SocketAddr,
     authority: String,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -35,7 +34,6 @@ pub(super) struct Host {
 /// The path that is posted to, and whose it is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Route {
-    /// The path.
     pub(super) path: String,
     /// The model that answers there.
     pub(super) model: RoutedModel,
@@ -55,7 +53,6 @@ pub(super) enum RoutedModel {
 /// What a daemon says of a model.
 #[derive(Debug)]
 pub(super) struct ModelFacts {
-    /// Its name.
     pub(super) name: String,
     /// The version that is asked.
     pub(super) version: String,

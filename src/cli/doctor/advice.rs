@@ -13,7 +13,6 @@ use crate::{
 /// Files that a server has open beside its connections: libraries, the log, the event loop's own.
 const OTHER_OPEN_FILES: u64 = 64;
 
-/// Judges what was seen.
 pub(super) fn warnings(facts: &Facts) -> Vec<String> {
     let mut warnings = Vec::new();
     warnings.extend(fractional_quota(&facts.cpus));

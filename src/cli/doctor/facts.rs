@@ -16,7 +16,6 @@ use crate::{
 /// The locale that a model with a StringNormalizer asks for unless it names another.
 pub(super) const LOCALE: &str = "en_US.UTF-8";
 
-/// What was seen.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Facts {
     pub(super) version: &'static str,
@@ -32,7 +31,6 @@ pub(super) struct Facts {
     pub(super) unknown_variables: Vec<String>,
 }
 
-/// The library in use.
 #[derive(Debug, Serialize)]
 pub(super) struct RuntimeFacts {
     pub(super) version: String,

@@ -12,7 +12,6 @@ use crate::{
     error::size,
 };
 
-/// Lays the report out.
 pub(super) fn page(report: &Report) -> Page {
     let facts = &report.facts;
     let mut page = Page::default();

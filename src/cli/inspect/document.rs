@@ -24,7 +24,6 @@ use crate::{
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum Document {
-    /// One that was loaded.
     Ready(Box<Ready>),
     /// One that cannot be served.
     Failed(Failed),

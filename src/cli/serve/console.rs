@@ -11,7 +11,6 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// The exit code of a process that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
-/// Hears Ctrl-C.
 #[derive(Debug)]
 pub(super) struct Signals {
     grace: Duration,

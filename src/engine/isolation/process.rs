@@ -25,7 +25,6 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The longest that a write to the child may take. Its socket holds every frame, unless the child has stopped reading.
 const WRITE: Duration = Duration::from_secs(1);
 
-/// A running child.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Mutex<Child>,

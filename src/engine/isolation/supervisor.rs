@@ -77,7 +77,6 @@ enum Phase {
     Up(Option<Link>),
     /// No child can run the model, for this reason.
     Down(String),
-    /// The session is gone.
     Closed,
 }
 

@@ -30,7 +30,6 @@ struct Envelope {
     frame: Option<Frame>,
 }
 
-/// One frame.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(super) enum Frame {
     /// To the child, first: load this model.
@@ -85,7 +84,6 @@ pub(super) struct Places {
 /// A tensor in the shared memory.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Place {
-    /// The index in [`DataType::ALL`].
     #[prost(uint32, tag = "1")]
     pub(super) data_type: u32,
     #[prost(uint64, repeated, tag = "2")]
@@ -99,7 +97,6 @@ pub(super) struct Place {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Failure {
-    /// The index in [`KINDS`].
     #[prost(uint32, tag = "1")]
     kind: u32,
     #[prost(string, tag = "2")]
@@ -267,7 +264,6 @@ pub(super) fn send(mut stream: &UnixStream, frame: Frame) -> io::Result<()> {
     stream.write_all(&bytes)
 }
 
-/// Reads frames.
 pub(super) struct Receiver {
     stream: UnixStream,
     buffer: Vec<u8>,

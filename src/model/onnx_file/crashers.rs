@@ -8,12 +8,10 @@ use std::collections::{HashMap, HashSet};
 
 use crate::model::onnx_file::proto::{Attribute, Graph, Node};
 
-/// What ends the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     /// The smallest integer by -1.
     Division,
-    /// An operand without elements.
     NoElements,
     /// A frame of no length.
     Frame,

@@ -10,13 +10,11 @@ const LEAST_BYTES: u64 = 64 << 10;
 const TOTAL_BYTES: u64 = 512 << 20;
 /// How much more than the file's constants may be folded: a cast from FP16 doubles them.
 const GROWTH: u64 = 4;
-/// The widest element.
 const ELEMENT_BYTES: u64 = 8;
 
 /// The most elements of each value that follows from constants alone; `None` where a node may give any number.
 type Constants<'a> = HashMap<&'a str, Option<u64>>;
 
-/// What folding may give.
 #[derive(Default)]
 struct Estimate {
     largest: u64,

@@ -13,12 +13,10 @@ const MIN_BYTES: usize = 4096;
 /// `TensorProto.DataType`
 const FLOAT: i32 = 1;
 
-/// A matrix of FP32.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
     /// Its name in the graph.
     pub name: String,
-    /// Its dimensions.
     pub dims: Vec<i64>,
     /// Its values, row by row.
     pub values: Vec<f32>,

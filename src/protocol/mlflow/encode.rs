@@ -153,7 +153,6 @@ fn map_key(label: &ClassLabel) -> Vec<u8> {
     key(&label.to_string())
 }
 
-/// Writes `"name":`.
 fn key(name: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(name.len() + 3);
     write_string(&mut key, name);

@@ -23,7 +23,6 @@ use crate::{
     request::{InferRequest, InputTensor, InputTensors},
 };
 
-/// A body, decoded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
     /// The tensors, of the element types and shapes that the model declares.

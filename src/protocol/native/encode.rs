@@ -26,11 +26,9 @@ const FRAME_BYTES: usize = 160;
 #[derive(Debug)]
 pub struct Encoder {
     schema: Arc<Schema>,
-    /// `{"model":"iris","model_version":"1","prediction_time":"`
     head: Vec<u8>,
     /// What an answer of rows consists of; `None` for a model that is neither classifier nor regression.
     rows: Option<RowEncoder>,
-    /// `"name":` of each output.
     output_keys: Vec<Vec<u8>>,
     /// The outputs that are answered as they are: all of a model that is neither, and what a classifier gives beside.
     as_they_are: Vec<usize>,

@@ -28,7 +28,6 @@ pub(in crate::protocol) struct ClassOutputs<'a> {
     /// One number per class: probabilities, or what is only for telling the class.
     numbers: Option<Elements<'a>>,
     are_probabilities: bool,
-    /// Numbers in a row.
     pub(in crate::protocol) width: usize,
     /// Rows.
     pub(in crate::protocol) rows: usize,

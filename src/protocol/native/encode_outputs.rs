@@ -10,7 +10,6 @@ use crate::{
     tensor::tensor::Tensor,
 };
 
-/// Writes `"name":`.
 pub(super) fn key(name: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(name.len() + 3);
     write_string(&mut key, name);

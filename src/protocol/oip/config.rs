@@ -17,13 +17,9 @@ use crate::{
 /// A model's configuration. Names and values are those of Triton's `model_config.proto`.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelConfig {
-    /// The model's name.
     pub name: String,
-    /// `onnxruntime_onnx`.
     pub platform: &'static str,
-    /// `onnxruntime`.
     pub backend: &'static str,
-    /// Which versions are served.
     pub version_policy: VersionPolicy,
     /// The most rows run at once; 0 where rows are not batched. A request of more rows is split, not refused.
     pub max_batch_size: usize,
@@ -31,50 +27,37 @@ pub struct ModelConfig {
     pub input: Vec<ModelInput>,
     /// What it gives; without axis 0 where rows are batched.
     pub output: Vec<ModelOutput>,
-    /// How it is instantiated.
     pub instance_group: [InstanceGroup; 1],
-    /// `model.onnx`.
     pub default_model_filename: &'static str,
     /// What else is known of it, as in its metadata.
     pub parameters: BTreeMap<&'static str, ModelParameter>,
     /// How requests are run together; absent where they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dynamic_batching: Option<DynamicBatching>,
-    /// One answer a request.
     pub model_transaction_policy: TransactionPolicy,
 }
 
-/// Which versions are served.
 #[derive(Clone, Debug, Serialize)]
 pub struct VersionPolicy {
-    /// These.
     pub specific: SpecificVersions,
 }
 
-/// Versions by number.
 #[derive(Clone, Debug, Serialize)]
 pub struct SpecificVersions {
-    /// The numbers.
     pub versions: Vec<u64>,
 }
 
-/// An input.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelInput {
-    /// Its name.
     pub name: String,
-    /// `TYPE_FP32` and so on.
     pub data_type: &'static str,
     /// Its dimensions, -1 for dynamic ones.
     pub dims: Vec<i64>,
 }
 
-/// An output.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelOutput {
-    /// Its name.
     pub name: String,
-    /// `TYPE_FP32` and so on.
     pub data_type: &'static str,
     /// Its dimensions, -1 for dynamic ones.
     pub dims: Vec<i64>,
@@ -83,18 +66,14 @@ pub struct ModelOutput {
 /// The instances of a model.
 #[derive(Clone, Debug, Serialize)]
 pub struct InstanceGroup {
-    /// The model's name.
     pub name: String,
-    /// `KIND_CPU`.
     pub kind: &'static str,
-    /// How many.
     pub count: usize,
 }
 
 /// A value that is text.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelParameter {
-    /// The text.
     pub string_value: String,
 }
 
@@ -107,14 +86,11 @@ pub struct DynamicBatching {
     pub default_queue_policy: QueuePolicy,
 }
 
-/// How requests wait.
 #[derive(Clone, Debug, Serialize)]
 pub struct QueuePolicy {
-    /// The most that do.
     pub max_queue_size: usize,
 }
 
-/// How answers follow requests.
 #[derive(Clone, Debug, Serialize)]
 pub struct TransactionPolicy {
     /// Whether there may be none or several.

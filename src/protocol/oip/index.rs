@@ -10,12 +10,10 @@ use crate::{
 /// A model version, or a model that has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IndexEntry {
-    /// The model's name.
     pub name: String,
     /// Its version; absent for a model that failed as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// `READY`, `LOADING` or `UNAVAILABLE`.
     pub state: &'static str,
     /// Why it is not ready; empty where it is.
     pub reason: String,

@@ -23,9 +23,7 @@ const MAX_SHOWN_DIMS: usize = 8;
 /// The model that a request is for: its name, for messages, and what it takes and gives.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'m> {
-    /// The model's name.
     pub name: &'m str,
-    /// Its inputs and outputs.
     pub signature: &'m Signature,
 }
 
@@ -123,22 +121,18 @@ impl<'m> Inputs<'m> {
 }
 
 impl DeclaredInput<'_> {
-    /// Returns the model's name.
     pub fn model(&self) -> &str {
         self.target.name
     }
 
-    /// Returns the input's name.
     pub fn name(&self) -> &str {
         &self.spec.name
     }
 
-    /// Returns the element type.
     pub fn data_type(&self) -> DataType {
         self.spec.data_type
     }
 
-    /// Returns the shape.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }

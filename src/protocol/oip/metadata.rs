@@ -17,39 +17,29 @@ pub const PLATFORM: &str = "onnxruntime_onnx";
 /// The extensions that work; clients ask for no others.
 const EXTENSIONS: [&str; 4] = ["binary_tensor_data", "classification", "model_configuration", "statistics"];
 
-/// The server.
 #[derive(Clone, Debug, Serialize)]
 pub struct ServerMetadata {
-    /// `onnxd`.
     pub name: &'static str,
-    /// onnxd's version.
     pub version: &'static str,
     /// The extensions of the protocol that it knows.
     pub extensions: &'static [&'static str],
 }
 
-/// A model.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelMetadata {
-    /// Its name.
     pub name: String,
     /// The versions that serve, or the one that was asked for.
     pub versions: Vec<String>,
-    /// [`PLATFORM`].
     pub platform: &'static str,
-    /// What it takes.
     pub inputs: Vec<TensorMetadata>,
-    /// What it gives.
     pub outputs: Vec<TensorMetadata>,
     /// `description`; `features` and `classes`, JSON lists of names: those that are known.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<&'static str, String>,
 }
 
-/// An input or output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TensorMetadata {
-    /// Its name.
     pub name: String,
     /// The protocol's name of its element type.
     pub datatype: &'static str,
@@ -57,7 +47,6 @@ pub struct TensorMetadata {
     pub shape: Vec<i64>,
 }
 
-/// Describes the server.
 pub fn server() -> ServerMetadata {
     ServerMetadata { name: "onnxd", version: env!("CARGO_PKG_VERSION"), extensions: &EXTENSIONS }
 }

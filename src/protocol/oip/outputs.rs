@@ -31,7 +31,6 @@ pub struct Outputs(SmallVec<[Option<OutputRequest>; 4]>);
 /// An output on its way out.
 #[derive(Clone, Debug)]
 pub struct AnsweredOutput {
-    /// The output's name.
     pub name: Arc<str>,
     /// What the run gave, or BYTES where a classification was asked for.
     pub tensor: Tensor,
@@ -43,7 +42,6 @@ pub struct AnsweredOutput {
 pub type AnsweredOutputs = SmallVec<[AnsweredOutput; 4]>;
 
 impl Outputs {
-    /// Begins with no output.
     pub fn none(target: Target<'_>) -> Self {
         Self(smallvec![None; target.signature.outputs.len()])
     }

@@ -19,17 +19,13 @@ pub struct AllStatistics {
 /// The statistics of one model version since it was loaded.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelStatistics {
-    /// The model's name.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// When the last request ended, in milliseconds since 1970; 0 where there was none.
     pub last_inference: u64,
     /// Rows answered where axis 0 counts rows, else requests.
     pub inference_count: u64,
-    /// Runs of the model.
     pub execution_count: u64,
-    /// Where the time went.
     pub inference_stats: InferenceStatistics,
     /// Runs by the number of their rows.
     pub batch_stats: Vec<BatchStatistics>,
@@ -38,7 +34,6 @@ pub struct ModelStatistics {
 /// How often, and how long in all.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Duration {
-    /// How often.
     pub count: u64,
     /// How long in all, in nanoseconds.
     pub ns: u64,
@@ -49,15 +44,11 @@ pub struct Duration {
 pub struct InferenceStatistics {
     /// Whole requests that were answered.
     pub success: Duration,
-    /// Whole requests that failed.
     pub fail: Duration,
-    /// Waiting for the model.
     pub queue: Duration,
-    /// Making tensors of requests.
     pub compute_input: Duration,
     /// Running the model; a run counts for each request in it.
     pub compute_infer: Duration,
-    /// Making answers of tensors.
     pub compute_output: Duration,
     /// Always none: nothing is cached.
     pub cache_hit: Duration,
@@ -72,7 +63,6 @@ pub struct BatchStatistics {
     pub batch_size: u64,
     /// Always none: requests are read one by one.
     pub compute_input: Duration,
-    /// Running the model.
     pub compute_infer: Duration,
     /// Always none: answers are written one by one.
     pub compute_output: Duration,

@@ -14,19 +14,12 @@ use crate::{
 /// The values of an input, in the list that its element type has.
 #[derive(Debug)]
 pub enum Contents {
-    /// BOOL.
     Bool(Vec<bool>),
-    /// INT8, INT16 and INT32.
     Int(Vec<i32>),
-    /// INT64.
     Int64(Vec<i64>),
-    /// UINT8, UINT16 and UINT32.
     Uint(Vec<u32>),
-    /// UINT64.
     Uint64(Vec<u64>),
-    /// FP32.
     Fp32(Vec<f32>),
-    /// FP64.
     Fp64(Vec<f64>),
     /// BYTES.
     Bytes(Vec<Bytes>),

@@ -17,16 +17,10 @@ use crate::{
 /// Says how long the JSON is that bytes follow.
 pub const INFERENCE_HEADER_CONTENT_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
-/// A body, taken apart.
 #[derive(Debug, PartialEq)]
 pub enum Parts {
     /// JSON, and the bytes of tensors after it.
-    Json {
-        /// The JSON.
-        json: Bytes,
-        /// What comes after it.
-        binary: Bytes,
-    },
+    Json { json: Bytes, binary: Bytes },
     /// One tensor's bytes and nothing else.
     Raw(Bytes),
 }

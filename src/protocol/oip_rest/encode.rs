@@ -16,7 +16,6 @@ use crate::{
 /// Room for the keys around the outputs, and around each of them.
 const FRAME_BYTES: usize = 96;
 
-/// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// JSON, and the bytes of tensors after it.

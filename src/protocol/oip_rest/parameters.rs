@@ -56,7 +56,6 @@ pub(super) fn binary_data_size(reader: &mut Reader<'_>) -> Result<Option<usize>,
     Ok(size)
 }
 
-/// Reads an output's parameters.
 pub(super) fn output(reader: &mut Reader<'_>) -> Result<OutputRequest, Fault> {
     let mut request = OutputRequest::default();
     each(reader, |reader, key| {

@@ -63,7 +63,6 @@ struct Table<'a> {
 enum RowCells<'a> {
     Numbers(&'a [f64]),
     Values(&'a [Value]),
-    /// In column order.
     Named(Vec<&'a Value>),
 }
 

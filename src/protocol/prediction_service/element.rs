@@ -17,7 +17,6 @@ use crate::{
 /// A value of a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cell<'a> {
-    /// One of `features`.
     Number(f64),
     /// One of `named` or `values`.
     Value(&'a Value),

@@ -24,9 +24,7 @@ use crate::{
 /// What is done with names under `inputs` that are no input's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtraInputs {
-    /// They are passed over.
     Ignored,
-    /// They are errors.
     Refused,
 }
 

@@ -30,11 +30,9 @@ pub(super) enum Manner {
     Nan,
     /// Infinities among tame floats, the greatest integer.
     Infinite,
-    /// Zeros and empty texts.
     Zero,
 }
 
-/// All but [`Manner::Tame`].
 pub(super) const HOSTILE: [Manner; 6] =
     [Manner::Tiny, Manner::Large, Manner::Huge, Manner::Nan, Manner::Infinite, Manner::Zero];
 

@@ -11,10 +11,8 @@ use crate::{
     transport::http::pipeline::routes::NO_ROUTE,
 };
 
-/// One method.
 #[derive(Debug)]
 pub(super) struct Method {
-    /// The service's full name.
     pub(super) service: String,
     /// The path of a request for it.
     pub(super) path: String,

@@ -18,7 +18,6 @@ use crate::{
     transport::grpc::call::Caller,
 };
 
-/// The service.
 #[derive(Clone, Debug)]
 pub(in crate::transport::grpc) struct Predictions(pub(in crate::transport::grpc) Arc<InferenceService>);
 
@@ -36,7 +35,6 @@ impl PredictionService for Predictions {
     }
 }
 
-/// The protocol.
 struct Rows;
 
 impl Protocol for Rows {

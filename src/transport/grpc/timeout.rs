@@ -6,7 +6,6 @@ use axum::http::HeaderMap;
 
 use crate::error::{Error, Result};
 
-/// The header's name.
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// The most digits that the protocol allows.
 const MAX_DIGITS: usize = 8;

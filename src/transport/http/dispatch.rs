@@ -3,8 +3,6 @@
 //! Predictions are nearly all that is asked, and the router clones and boxes itself, and matches the path once more, with each
 //! request. So their handlers are called from here; the router has everything else.
 
-#![expect(missing_docs, reason = "pin_project! takes no documentation on the fields of variants")]
-
 use std::{
     convert::Infallible,
     pin::Pin,
@@ -56,12 +54,9 @@ impl Service<Arrival> for Dispatch {
 }
 
 pin_project! {
-    /// The response to come.
     #[project = DispatchedProjection]
     pub enum Dispatched {
-        /// From a handler.
         Directly { response: BoxFuture<'static, Response> },
-        /// From the router.
         Routed {
             #[pin]
             response: RouteFuture<Infallible>,

@@ -19,7 +19,6 @@ pub(super) fn reduce(step: &Step<'_>) -> Outcome<Vec<Value>> {
     reduced(x, &axes, step.integer("keepdims", 1) == 1).map(|value| vec![value])
 }
 
-/// ArgMax and ArgMin.
 pub(super) fn arg(step: &Step<'_>) -> Outcome<Vec<Value>> {
     let x = step.input(0)?;
     let axis = axis_of(step.integer("axis", 0), x.rank()?)?;

@@ -9,7 +9,6 @@ use super::{
 
 /// Where an operator of attention expects its inputs.
 struct Places<'a> {
-    /// The same for all.
     fixed: &'a [usize],
     /// Rows on axis 0.
     rows: &'a [usize],
@@ -122,7 +121,6 @@ pub(super) fn qlinear_binary(step: &Step<'_>) -> Outcome<Vec<Value>> {
     broadcast(step, &[step.input(0)?, step.input(3)?]).map(|value| vec![value])
 }
 
-/// QLinearSigmoid and QLinearLeakyRelu.
 pub(super) fn qlinear_unary(step: &Step<'_>) -> Outcome<Vec<Value>> {
     require_single(step, 1..step.inputs.len())?;
     let x = step.input(0)?;

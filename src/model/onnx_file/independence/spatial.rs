@@ -143,7 +143,6 @@ pub(super) fn resize(step: &Step<'_>) -> Outcome<Vec<Value>> {
     }
 }
 
-/// DepthToSpace and SpaceToDepth.
 pub(super) fn blocks(step: &Step<'_>) -> Outcome<Vec<Value>> {
     let (x, shape) = images(step)?;
     Ok(vec![open_beyond(step, x, shape, 1)])

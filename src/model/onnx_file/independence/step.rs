@@ -16,7 +16,6 @@ pub(super) struct Step<'a> {
     pub(super) symbols: &'a Symbols,
 }
 
-/// Makes symbols, each once.
 #[derive(Debug, Default)]
 pub(super) struct Symbols(Cell<u32>);
 

@@ -23,7 +23,6 @@ fn is_onnx(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
 }
 
-/// Finds an operator's rule.
 pub(super) fn rule(domain: &str, operator: &str, opset: i64) -> Option<Rule> {
     match domain {
         "" | "ai.onnx" if opset >= OLDEST_OPSET => {

@@ -49,7 +49,6 @@ pub(super) fn given_version(version: &str) -> Result<Option<&str>> {
     }
 }
 
-/// The protocol.
 struct OpenInference;
 
 impl Protocol for OpenInference {

@@ -25,11 +25,9 @@ use crate::{
     },
 };
 
-/// The service.
 #[derive(Clone, Debug)]
 pub(in crate::transport::grpc) struct OpenInference(pub(in crate::transport::grpc) Arc<InferenceService>);
 
-/// What a call returns.
 type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]

@@ -28,7 +28,6 @@ use crate::{
     },
 };
 
-/// The operations' tag.
 const TAG: &str = "MLflow";
 
 /// Returns the tag of these operations.
@@ -65,7 +64,6 @@ pub(super) fn add_invocations(paths: PathsBuilder, served_model: &ServedModel) -
     paths.path("/invocations", PathItem::new(HttpMethod::Post, operation))
 }
 
-/// Adds `/ping` and `/version`.
 pub(super) fn add_probes(paths: PathsBuilder) -> PathsBuilder {
     let get = |id: &str, summary: &str| {
         let (status, internal) = error_reference(ErrorKind::Internal);

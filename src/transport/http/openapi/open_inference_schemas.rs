@@ -18,7 +18,6 @@ pub(super) const INFER_REQUEST: &str = "OipInferRequest";
 /// The component of an inference answer.
 pub(super) const INFER_RESPONSE: &str = "OipInferResponse";
 
-/// Adds the protocol's components.
 pub(super) fn add_schemas(components: ComponentsBuilder) -> ComponentsBuilder {
     components
         .schema("OipServer", server())

@@ -30,7 +30,6 @@ struct MadeDocument {
 /// The catalog's generation, and how many of its models serve: within a generation, models only fail.
 type ReadySet = (u64, usize);
 
-/// `GET /openapi.json`
 pub async fn openapi_json(State(document): State<Arc<ServedDocument>>) -> Result<Response, ErrorResponse> {
     let ready = ready_set(&document.service.catalog());
     let json = match document.made_for(&ready) {

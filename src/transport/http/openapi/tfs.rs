@@ -33,7 +33,6 @@ use crate::{
     },
 };
 
-/// The operations' tag.
 const TAG: &str = "TensorFlow Serving";
 
 /// Returns the tag of these operations.

@@ -17,7 +17,6 @@ use crate::{
     },
 };
 
-/// Base64, padded or not.
 const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw](==)?|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?)?$";
 
 /// Returns the schema of the value of an input: of all its rows.
@@ -85,7 +84,6 @@ pub(super) fn zeros_of_row(spec: &TensorSpec) -> Option<Value> {
     Some(nested_zeros(spec.data_type, row))
 }
 
-/// Makes one zero.
 pub(super) fn zero(data_type: DataType) -> Value {
     match data_type {
         DataType::Bool => json!(false),

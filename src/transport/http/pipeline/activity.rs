@@ -40,7 +40,6 @@ impl Default for Activity {
 }
 
 impl Activity {
-    /// Begins with no request.
     pub fn new() -> Self {
         let (begun, answering, body_read) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(true));
         let (stalled, evicted, unread) = (AtomicBool::new(false), Notify::new(), None);

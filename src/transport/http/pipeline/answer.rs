@@ -24,11 +24,8 @@ use crate::{
 /// A prediction of which only the body is still to come: what is kept of the request's head, which is large.
 #[derive(Debug)]
 pub struct Begun {
-    /// Who will answer.
     pub model: Arc<ServedModel>,
-    /// By when.
     pub deadline: Deadline,
-    /// What is asked.
     pub body: UnreadBody,
     /// The headers of the answer: none yet, in the room that the request's had.
     pub headers: HeaderMap,

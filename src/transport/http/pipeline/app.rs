@@ -8,17 +8,13 @@ use crate::{config::ServerConfig, serving::service::InferenceService};
 #[derive(Clone, Debug)]
 pub struct App(Arc<AppState>);
 
-/// What handlers share.
 #[derive(Debug)]
 pub struct AppState {
-    /// The models.
     pub service: Arc<InferenceService>,
-    /// The settings.
     pub config: Arc<ServerConfig>,
 }
 
 impl App {
-    /// Makes the state.
     pub fn new(service: Arc<InferenceService>, config: Arc<ServerConfig>) -> Self {
         Self(Arc::new(AppState { service, config }))
     }

@@ -25,16 +25,13 @@ pub type Arrival = Request<CalledBody>;
 /// A request's body, and the call that the request is.
 #[derive(Debug)]
 pub struct CalledBody {
-    /// The call.
     pub call: Call,
-    /// The body.
     pub body: RequestBody,
 }
 
 /// The body of a request: as it comes by the connection, or through whatever stands before the handler.
 #[derive(Debug)]
 pub enum RequestBody {
-    /// By the connection.
     Watched(WatchedBody),
     /// Through the router, or decompressed.
     Boxed(Body),

@@ -60,7 +60,6 @@ impl Call {
         request.extensions().get().ok_or_else(|| Error::internal("the layer that begins calls is missing"))
     }
 
-    /// Returns the request's id.
     pub fn id(&self) -> &RequestId {
         &self.0.id
     }
@@ -73,7 +72,6 @@ impl Call {
         self.0.deadline.clone()
     }
 
-    /// Returns the method.
     pub fn method(&self) -> &Method {
         &self.0.method
     }

@@ -79,9 +79,7 @@ impl Routes<()> {
 /// The wire protocol of predictions that go past the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
-    /// onnxd's own JSON.
     Native,
-    /// The Open Inference Protocol.
     OpenInference,
 }
 

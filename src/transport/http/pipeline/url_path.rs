@@ -30,9 +30,7 @@ where
 /// What a path names, where it names them after `models` and `versions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named<'a> {
-    /// The model.
     pub model: Option<&'a str>,
-    /// Its version.
     pub version: Option<&'a str>,
 }
 

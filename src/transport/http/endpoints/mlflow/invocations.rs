@@ -34,7 +34,6 @@ pub async fn invocations(State(app): State<App>, Routed(arrival): Routed) -> Res
     Ok(answer(app, Mlflow(media_type), begun).await)
 }
 
-/// MLflow's scoring protocol.
 struct Mlflow(MediaType);
 
 impl Protocol for Mlflow {

@@ -4,12 +4,9 @@ use axum::http::{HeaderMap, header};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaType {
-    /// `application/json`, or nothing.
     Json,
-    /// `text/csv`.
     Csv,
 }
 

@@ -17,7 +17,6 @@ use crate::{
     transport::http::pipeline::app::App,
 };
 
-/// The body of `/health`.
 #[derive(Debug, Serialize)]
 struct Health {
     status: &'static str,

@@ -90,7 +90,6 @@ pub struct ExecutionDetails {
     measured: Vec<MeasuredRun>,
 }
 
-/// What warming up measured.
 #[derive(Debug, Serialize)]
 struct MeasuredRun {
     rows: usize,
@@ -127,7 +126,6 @@ struct TensorDetails {
     shape: Vec<i64>,
 }
 
-/// `GET /models`
 pub async fn list(State(app): State<App>) -> Response {
     let catalog = app.service.catalog();
     let models = catalog.entries().map(|(name, entry)| ModelDetails::new(name, entry)).collect();
@@ -135,7 +133,6 @@ pub async fn list(State(app): State<App>) -> Response {
     Json(ModelList { models, default_model }).into_response()
 }
 
-/// `GET /models/{model}`
 pub async fn one(State(app): State<App>, UrlPath(model): UrlPath<String>) -> Result<Response, ErrorResponse> {
     let catalog = app.service.catalog();
     let (name, entry) = catalog.entry(&model)?;

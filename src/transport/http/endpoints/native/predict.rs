@@ -32,12 +32,10 @@ use crate::{
 /// About how many bytes a number takes in JSON.
 const BYTES_PER_VALUE: usize = 10;
 
-/// `POST /predict`
 pub fn default_model(State(app): State<App>, Routed(arrival): Routed) -> BoxFuture<'static, Response> {
     predict(&app, app.service.resolve(ModelRef::DEFAULT), arrival)
 }
 
-/// `POST /models/{model}/predict`
 pub fn model(
     State(app): State<App>,
     UrlPath(model): UrlPath<String>,
@@ -46,7 +44,6 @@ pub fn model(
     predict(&app, app.service.resolve(ModelRef::new(Some(&model), None)), arrival)
 }
 
-/// `POST /models/{model}/versions/{version}/predict`
 pub fn version(
     State(app): State<App>,
     UrlPath((model, version)): UrlPath<(String, String)>,
@@ -69,7 +66,6 @@ fn predict(app: &App, model: Result<Arc<ServedModel>>, arrival: Arrival) -> BoxF
     }
 }
 
-/// The native protocol.
 struct Native;
 
 impl Protocol for Native {

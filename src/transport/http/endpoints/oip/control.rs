@@ -26,13 +26,11 @@ struct IndexRequest {
     ready: bool,
 }
 
-/// `POST /v2/repository/index`
 pub async fn index(State(app): State<App>, Routed(arrival): Routed) -> Result<Response, ErrorResponse> {
     let IndexRequest { ready } = read_index_request(&app, arrival).await?;
     Ok(plain(index::list(&app.service.catalog(), ready)))
 }
 
-/// `POST /v2/repository/models/{model}/load` and `…/unload`
 pub async fn refuse(UrlPath(_model): UrlPath<String>) -> ErrorResponse {
     index::control_is_off().into()
 }

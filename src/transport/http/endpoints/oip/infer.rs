@@ -41,7 +41,6 @@ const BYTES_PER_VALUE: usize = 10;
 /// How many times faster bytes are copied than text is written.
 const COPIED_PER_WRITTEN: usize = 16;
 
-/// `POST /v2/models/{model}/infer`
 pub fn model(
     State(app): State<App>,
     UrlPath(model): UrlPath<String>,
@@ -50,7 +49,6 @@ pub fn model(
     infer(&app, find(&app.service, &model, None), arrival)
 }
 
-/// `POST /v2/models/{model}/versions/{version}/infer`
 pub fn version(
     State(app): State<App>,
     UrlPath((model, version)): UrlPath<(String, String)>,
@@ -59,7 +57,6 @@ pub fn version(
     infer(&app, find(&app.service, &model, Some(&version)), arrival)
 }
 
-/// Both, past the router.
 pub fn directly(app: &App, arrival: Arrival) -> BoxFuture<'static, Response> {
     let Named { model, version } = named(arrival.uri().path());
     infer(app, find(&app.service, model.unwrap_or_default(), version), arrival)

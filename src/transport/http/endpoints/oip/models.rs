@@ -17,10 +17,8 @@ use crate::{
     transport::http::pipeline::{app::App, layers::codings::Uncompressed, url_path::UrlPath},
 };
 
-/// A handler's outcome.
 type Answered = Result<Response, ErrorResponse>;
 
-/// `GET /v2`
 pub async fn server() -> Response {
     plain(metadata::server())
 }
@@ -32,12 +30,10 @@ pub async fn list(State(app): State<App>) -> Response {
     plain(json!({"models": names}))
 }
 
-/// `GET /v2/models/{model}`
 pub async fn metadata(State(app): State<App>, UrlPath(model): UrlPath<String>) -> Answered {
     describe(&app, &model, None)
 }
 
-/// `GET /v2/models/{model}/versions/{version}`
 pub async fn metadata_of_version(
     State(app): State<App>,
     UrlPath((model, version)): UrlPath<(String, String)>,
@@ -45,22 +41,18 @@ pub async fn metadata_of_version(
     describe(&app, &model, Some(&version))
 }
 
-/// `GET /v2/models/{model}/ready`
 pub async fn ready(State(app): State<App>, UrlPath(model): UrlPath<String>) -> Answered {
     readiness(&app, &model, None)
 }
 
-/// `GET /v2/models/{model}/versions/{version}/ready`
 pub async fn ready_version(State(app): State<App>, UrlPath((model, version)): UrlPath<(String, String)>) -> Answered {
     readiness(&app, &model, Some(&version))
 }
 
-/// `GET /v2/models/{model}/config`
 pub async fn config(State(app): State<App>, UrlPath(model): UrlPath<String>) -> Answered {
     configuration(&app, &model, None)
 }
 
-/// `GET /v2/models/{model}/versions/{version}/config`
 pub async fn config_of_version(
     State(app): State<App>,
     UrlPath((model, version)): UrlPath<(String, String)>,
@@ -68,17 +60,14 @@ pub async fn config_of_version(
     configuration(&app, &model, Some(&version))
 }
 
-/// `GET /v2/models/stats`
 pub async fn all_stats(State(app): State<App>) -> Response {
     plain(statistics::all(&app.service))
 }
 
-/// `GET /v2/models/{model}/stats`
 pub async fn stats(State(app): State<App>, UrlPath(model): UrlPath<String>) -> Answered {
     statistics_of(&app, &model, None)
 }
 
-/// `GET /v2/models/{model}/versions/{version}/stats`
 pub async fn stats_of_version(
     State(app): State<App>,
     UrlPath((model, version)): UrlPath<(String, String)>,

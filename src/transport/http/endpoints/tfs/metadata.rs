@@ -20,7 +20,6 @@ use crate::{
     },
 };
 
-/// `GET /v1/models/{model}/metadata`
 pub async fn model(
     State(app): State<App>,
     UrlPath(name): UrlPath<String>,
@@ -29,7 +28,6 @@ pub async fn model(
     Ok(Json(metadata(&*find(&app, &name, VersionRef::Default, &request)?)).into_response())
 }
 
-/// `GET /v1/models/{model}/versions/{version}/metadata`
 pub async fn version(
     State(app): State<App>,
     UrlPath((name, number)): UrlPath<(String, String)>,

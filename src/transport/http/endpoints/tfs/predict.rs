@@ -31,7 +31,6 @@ use crate::{
 /// About how many bytes a number takes in JSON.
 const BYTES_PER_VALUE: usize = 10;
 
-/// `POST /v1/models/{model}:{verb}`
 pub async fn model(
     State(app): State<App>,
     UrlPath(segment): UrlPath<String>,
@@ -41,7 +40,6 @@ pub async fn model(
     ask(&app, name, VersionRef::Default, verb, arrival).await
 }
 
-/// `POST /v1/models/{model}/versions/{version}:{verb}`
 pub async fn version(
     State(app): State<App>,
     UrlPath((name, segment)): UrlPath<(String, String)>,
@@ -51,7 +49,6 @@ pub async fn version(
     ask(&app, &name, VersionRef::Number(number), verb, arrival).await
 }
 
-/// `POST /v1/models/{model}/labels/{label}:{verb}`
 pub async fn label(
     State(app): State<App>,
     UrlPath((name, segment)): UrlPath<(String, String)>,
@@ -78,7 +75,6 @@ async fn ask(
     Ok(answer(app.clone(), TensorFlowServing(verb), Begun::new(model, arrival)?).await)
 }
 
-/// TensorFlow Serving's REST protocol.
 struct TensorFlowServing(Verb);
 
 impl Protocol for TensorFlowServing {

@@ -18,7 +18,6 @@ use crate::{
     },
 };
 
-/// KServe's list of models.
 #[derive(Debug, Serialize)]
 struct ModelNames<'a> {
     models: Vec<&'a str>,
@@ -45,14 +44,12 @@ struct StatusProto {
     error_message: String,
 }
 
-/// `GET /v1/models`
 pub async fn list(State(app): State<App>) -> Response {
     let catalog = app.service.catalog();
     let models = catalog.entries().map(|(name, _)| name.as_str()).collect();
     Json(ModelNames { models }).into_response()
 }
 
-/// `GET /v1/models/{model}`
 pub async fn model(
     State(app): State<App>,
     UrlPath(name): UrlPath<String>,
@@ -68,7 +65,6 @@ pub async fn model(
     Ok(Json(ModelStatus { name: &name, ready, model_version_status: statuses }).into_response())
 }
 
-/// `GET /v1/models/{model}/versions/{version}`
 pub async fn version(
     State(app): State<App>,
     UrlPath((name, number)): UrlPath<(String, String)>,

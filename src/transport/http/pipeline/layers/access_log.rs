@@ -55,7 +55,6 @@ impl<S> Layer<S> for SpanLayer {
     }
 }
 
-/// The service of [`SpanLayer`].
 #[derive(Clone, Debug)]
 pub struct Spanned<S> {
     inner: S,

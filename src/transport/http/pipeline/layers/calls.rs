@@ -56,7 +56,6 @@ impl<S> Layer<S> for CallLayer {
     }
 }
 
-/// The service of [`CallLayer`].
 #[derive(Clone, Debug)]
 pub struct Calls<S> {
     inner: S,
@@ -84,7 +83,6 @@ impl<S: Service<Arrival, Response = Response>> Service<Request<Incoming>> for Ca
 }
 
 pin_project! {
-    /// The response to come.
     #[derive(Debug)]
     pub struct CallFuture<F> {
         #[pin]

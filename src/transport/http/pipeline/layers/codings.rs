@@ -3,8 +3,6 @@
 //! tower-http's layers wrap every body, compressed or not. A request that neither is compressed nor asks for a compressed
 //! answer, as most small predictions are, goes past them.
 
-#![expect(missing_docs, reason = "pin_project! takes no documentation on the fields of variants")]
-
 use std::{
     io,
     pin::Pin,
@@ -59,7 +57,6 @@ impl<S> Layer<S> for CodingsLayer {
     }
 }
 
-/// The service of [`CodingsLayer`].
 #[derive(Clone, Debug)]
 pub struct Codings<S> {
     plain: S,
@@ -180,12 +177,10 @@ pin_project! {
     #[project = EitherProjection]
     #[derive(Debug)]
     pub enum EitherWay<P, C> {
-        /// Past the compression.
         Plain {
             #[pin]
             response: P,
         },
-        /// Through it.
         Coded {
             #[pin]
             response: C,

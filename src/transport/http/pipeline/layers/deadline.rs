@@ -1,7 +1,5 @@
 //! The time a request has: `--request-timeout`, or less if `x-request-timeout-ms` says so.
 
-#![expect(missing_docs, reason = "pin_project! takes no documentation on the fields of variants")]
-
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -27,7 +25,6 @@ use crate::{
 pub struct DeadlineLayer {
     /// The timer of the requests of this connection.
     pub timer: ConnectionTimer,
-    /// The connection.
     pub activity: Arc<Activity>,
 }
 
@@ -39,7 +36,6 @@ impl<S> Layer<S> for DeadlineLayer {
     }
 }
 
-/// The service of [`DeadlineLayer`].
 #[derive(Clone, Debug)]
 pub struct Deadlines<S> {
     inner: S,
@@ -105,7 +101,6 @@ pin_project! {
             shared: DeadlineLayer,
             deadline: Deadline,
         },
-        /// The header was wrong.
         Refused { error: Option<ErrorResponse> },
     }
 }

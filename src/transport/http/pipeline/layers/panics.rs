@@ -1,7 +1,5 @@
 //! Turns a panic in a handler into an internal error.
 
-#![expect(missing_docs, reason = "pin_project! takes no documentation on the fields of variants")]
-
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -14,7 +12,6 @@ use tower::{Layer, Service};
 
 use crate::transport::http::pipeline::{arrival::Arrival, layers::errors::from_panic};
 
-/// Catches panics inside.
 #[derive(Clone, Copy, Debug)]
 pub struct PanicLayer;
 
@@ -26,7 +23,6 @@ impl<S> Layer<S> for PanicLayer {
     }
 }
 
-/// The service of [`PanicLayer`].
 #[derive(Clone, Debug)]
 pub struct Caught<S> {
     inner: S,
