@@ -15,7 +15,7 @@ use crate::config::{
 /// The parsed command line.
 #[derive(Debug, Parser)]
 #[command(name = "onnxd", version, arg_required_else_help = true)]
-#[command(about = "Serves ONNX models over HTTP: curl a row of features, get a prediction")]
+#[command(about = "Serves ONNX models over HTTP and gRPC: curl a row of features, get a prediction")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -1,6 +1,6 @@
 //! What runs a model, behind two traits, so that everything above can be tested without ONNX Runtime.
 //!
-//! The only place that names `ort`, and the only one where `unsafe` may stand, each block with its reason.
+//! The only place that names `ort`. `unsafe` stands here, each block with its reason, and once in `main.rs`.
 
 pub mod convert;
 mod dims;

@@ -1,6 +1,6 @@
 //! The OpenAPI document of the models that serve now, and Swagger UI to try them.
 //!
-//! The document is made of `utoipa`'s types, from the models' schemas; nothing in it is written by hand twice. A new
+//! The document is made of `utoipa`'s types, from the models' schemas. A new
 //! endpoint gets its operation in `operations`; what a body may be is said in `request`, what an answer is in `response`.
 
 pub mod docs;
