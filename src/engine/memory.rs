@@ -1,4 +1,27 @@
-//! Memory that loading leaves behind.
+//! Memory that loading and large runs leave behind.
+
+use std::{
+    sync::{Mutex, TryLockError},
+    time::{Duration, Instant},
+};
+
+/// How often a server that runs large models gives memory back: what is given back costs time to get again.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Gives back as [`give_back`] does, unless that was done a moment ago.
+pub(super) fn give_back_now_and_then() {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = match LAST.try_lock() {
+        Ok(last) => last,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return,
+    };
+    if last.is_none_or(|last| last.elapsed() >= INTERVAL) {
+        *last = Some(Instant::now());
+        drop(last);
+        give_back();
+    }
+}
 
 /// Gives back to the system what is free in the process's heaps.
 ///

@@ -18,7 +18,10 @@ use std::{
 
 use ort::{AsPointer, environment::Environment, sys};
 
-use crate::error::{Error, ErrorKind, Result, size};
+use crate::{
+    engine::memory,
+    error::{Error, ErrorKind, Result, size},
+};
 
 /// What the runtime aligns its tensors to: a cache line, and the widest vector.
 const ALIGNMENT: usize = 64;
@@ -28,6 +31,8 @@ const OVERHEAD: usize = size_of::<Header>() + ALIGNMENT - 1;
 const AROUND: usize = 256;
 /// A run that holds less is never refused, so that small models answer beside greedy ones.
 const SMALL_BYTES: usize = 1 << 20;
+/// After a run that held so much with its answer, the heap gives back what is free.
+const LARGE_BYTES: usize = 8 << 20;
 /// Others that hold less than this part of the limit are not to blame.
 const SMALL_PART: usize = 16;
 /// What an element takes in the text of an answer: a name, or quotes and a comma, and the digits of a float.
@@ -56,8 +61,17 @@ pub(super) struct Charging {
 struct Run {
     memory: Cell<Option<&'static RunMemory>>,
     held_bytes: Cell<usize>,
-    /// The bytes of the allocation that was refused.
-    refused: Cell<Option<usize>>,
+    peak_bytes: Cell<usize>,
+    refused: Cell<Option<Refusal>>,
+}
+
+/// An allocation that was refused.
+#[derive(Clone, Copy)]
+struct Refusal {
+    /// What the run would hold with it.
+    needed: usize,
+    /// What others held then.
+    others: usize,
 }
 
 struct Header {
@@ -68,7 +82,14 @@ struct Header {
 }
 
 thread_local! {
-    static RUN: Run = const { Run { memory: Cell::new(None), held_bytes: Cell::new(0), refused: Cell::new(None) } };
+    static RUN: Run = const {
+        Run {
+            memory: Cell::new(None),
+            held_bytes: Cell::new(0),
+            peak_bytes: Cell::new(0),
+            refused: Cell::new(None),
+        }
+    };
 }
 
 /// C++'s `operator new`, which throws.
@@ -102,6 +123,7 @@ impl RunMemory {
         RUN.with(|run| {
             run.memory.set(Some(self));
             run.held_bytes.set(0);
+            run.peak_bytes.set(0);
             run.refused.set(None);
         });
         Charging { memory: self }
@@ -129,23 +151,25 @@ impl Charging {
     /// Those of [`Self::refusal`].
     pub(super) fn hold_answer(&self, bytes: usize, elements: usize) -> Result<Held> {
         let bytes = bytes.saturating_add(elements.saturating_mul(TEXT_BYTES));
-        match self.memory.take(bytes, RUN.with(|run| run.held_bytes.get())) {
-            true => Ok(Held { memory: self.memory, bytes }),
-            false => Err(self.too_much("the answer", bytes)),
-        }
+        RUN.with(|run| {
+            let held = run.held_bytes.get();
+            if !self.memory.take(bytes, held) {
+                return Err(self.too_much("the answer", run.refusal(self.memory, bytes)));
+            }
+            run.peak_bytes.set(run.peak_bytes.get().max(held.saturating_add(bytes)));
+            Ok(Held { memory: self.memory, bytes })
+        })
     }
 
     /// Returns the error of a run that was refused memory, or `None` where it was not.
     ///
     /// The error is `PayloadTooLarge` where the run is over the limit though others hold little, else `Overloaded`.
     pub(super) fn refusal(&self) -> Option<Error> {
-        RUN.with(|run| run.refused.take()).map(|bytes| self.too_much("the run", bytes))
+        RUN.with(|run| run.refused.get()).map(|refusal| self.too_much("the run", refusal))
     }
 
-    fn too_much(&self, what: &str, bytes: usize) -> Error {
+    fn too_much(&self, what: &str, Refusal { needed, others }: Refusal) -> Error {
         let limit = self.memory.limit_bytes;
-        let held = RUN.with(|run| run.held_bytes.get());
-        let (needed, others) = (held.saturating_add(bytes), self.memory.held_bytes().saturating_sub(held));
         let (needed_size, limit_size) = (size(needed as u64), size(limit as u64));
         match needed > limit || others < limit / SMALL_PART {
             true => Error::new(
@@ -162,9 +186,25 @@ impl Charging {
     }
 }
 
+impl Run {
+    fn refusal(&self, memory: &RunMemory, bytes: usize) -> Refusal {
+        let held = self.held_bytes.get();
+        Refusal { needed: held.saturating_add(bytes), others: memory.held_bytes().saturating_sub(held) }
+    }
+}
+
 impl Drop for Charging {
     fn drop(&mut self) {
-        RUN.with(|run| run.memory.set(None));
+        let (peak, refused) = RUN.with(|run| {
+            run.memory.set(None);
+            (run.peak_bytes.get(), run.refused.get())
+        });
+        if peak >= LARGE_BYTES {
+            match refused {
+                Some(_) => memory::give_back(),
+                None => memory::give_back_now_and_then(),
+            }
+        }
     }
 }
 
@@ -242,11 +282,13 @@ unsafe extern "C-unwind" fn allocate(_allocator: *mut sys::OrtAllocator, bytes: 
     let charged_bytes = bytes.saturating_add(AROUND);
     let (charged, is_refused) = RUN.with(|run| match run.memory.get() {
         Some(memory) if memory.take(charged_bytes, run.held_bytes.get()) => {
-            run.held_bytes.set(run.held_bytes.get() + charged_bytes);
+            let held = run.held_bytes.get() + charged_bytes;
+            run.held_bytes.set(held);
+            run.peak_bytes.set(run.peak_bytes.get().max(held));
             (Some(memory), false)
         }
-        Some(_) => {
-            run.refused.set(Some(charged_bytes));
+        Some(memory) => {
+            run.refused.set(Some(run.refusal(memory, charged_bytes)));
             (None, true)
         }
         None => (None, false),

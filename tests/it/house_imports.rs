@@ -112,13 +112,13 @@ fn without_tests(text: &str) -> &str {
 /// Lists the paths that a text imports or names from `crate`, `super` or `self` on.
 fn imports(text: &str) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
-    for root in ["crate::", "super::", "self::"] {
-        for (at, _) in text.match_indices(root) {
-            let is_whole = !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
-            if is_whole {
-                expand(&mut Vec::new(), &text[at..], &mut paths);
-            }
-        }
+    let mut rest = text;
+    while let Some(at) = ["crate::", "super::", "self::"].iter().filter_map(|root| rest.find(root)).min() {
+        let is_whole = !rest[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+        rest = match is_whole {
+            true => expand(&mut Vec::new(), &rest[at..], &mut paths),
+            false => &rest[at + 1..],
+        };
     }
     paths
 }

@@ -143,7 +143,7 @@ pub fn lstm() -> Vec<u8> {
     let weights = |name: &str, dims: &[i64]| Tensor {
         dims: dims.to_vec(),
         data_type: FLOAT,
-        raw_data: vec![0; dims.iter().map(|dim| usize::try_from(*dim).unwrap()).product::<usize>() * 4],
+        raw_data: vec![0; dims.iter().map(|dim| usize::try_from(*dim).unwrap()).product::<usize>() * size_of::<f32>()],
         name: name.to_owned(),
         ..Tensor::default()
     };

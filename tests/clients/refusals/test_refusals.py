@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -24,7 +25,7 @@ TIMEOUT_SECONDS = 60
 NODE = Path(__file__).with_name("one_refusal.mjs")
 ROW = b'{"features":[5.1,3.5,1.4,0.2]}'
 # A request waits this long for others to be batched with, and holds its place meanwhile.
-HELD_SECONDS = 30
+HELD_SECONDS = 10
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 # Path, method, headers, expected status, whether to try again.
@@ -56,28 +57,34 @@ def refusing(tmp_path_factory):
         running.stop()
 
 
-@contextlib.contextmanager
-def held_place(url):
-    """Keeps the only place in flight taken: by a request that waits to be batched."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_SECONDS)
-    connection.request("POST", "/models/slow/predict", ROW)
-    wait_for_in_flight(url, 1)
-    try:
-        yield
-    finally:
-        # Leaving gives the place back.
-        connection.close()
-        wait_for_in_flight(url, 0)
+def while_place_is_held(url, send):
+    """Calls `send` while the only place in flight is taken, by a request that waits to be batched."""
+    while True:
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_SECONDS)
+        connection.request("POST", "/models/slow/predict", ROW)
+        wait_for_in_flight(url, 1)
+        try:
+            answer = send()
+            # The delay counts from the oldest request in the queue, even one whose client has left: it may be over.
+            if in_flight(url) == 1:
+                return answer
+        finally:
+            # Leaving gives the place back.
+            connection.close()
+            wait_for_in_flight(url, 0)
+
+
+def in_flight(url):
+    """How many predictions of `slow` are without their answers."""
+    with OPENER.open(url + "/metrics", timeout=TIMEOUT_SECONDS) as response:
+        metrics = response.read().decode()
+    return int(re.search(r'^prediction_inflight{model="slow",version="1"} (\d+)$', metrics, re.MULTILINE)[1])
 
 
 def wait_for_in_flight(url, count):
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    line = 'prediction_inflight{{model="slow",version="1"}} {}'.format(count)
-    while True:
-        with OPENER.open(url + "/metrics", timeout=TIMEOUT_SECONDS) as response:
-            if line in response.read().decode().splitlines():
-                return
-        assert time.monotonic() < deadline, "never " + line
+    while in_flight(url) != count:
+        assert time.monotonic() < deadline, "never {} in flight".format(count)
         time.sleep(0.01)
 
 
@@ -183,13 +190,17 @@ def test_refusal_arrives(refusing, client, refusal, size, tries):
     path, method, headers, expected, try_again = REFUSALS[refusal]
     body = b" " * size
     failures = []
+
+    def send():
+        return CLIENTS[client](refusing.url + path, method, headers, body)
+
     for _ in range(tries):
-        with held_place(refusing.url) if expected == 429 else contextlib.nullcontext():
-            try:
-                status, received, text = CLIENTS[client](refusing.url + path, method, headers, body)
-            except Exception as error:
-                failures.append(repr(error))
-                continue
+        try:
+            answer = while_place_is_held(refusing.url, send) if expected == 429 else send()
+        except Exception as error:
+            failures.append(repr(error))
+            continue
+        status, received, text = answer
         retry_after = received.get("retry-after")
         if status != expected or not json.loads(text)["error"] or retry_after != ("1" if try_again else None):
             failures.append((status, retry_after, text))

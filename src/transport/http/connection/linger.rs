@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use hyper::body::{Body as _, Bytes, Incoming};
+use axum::body::Bytes;
+use hyper::body::{Body as _, Incoming};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     time::{sleep, timeout},
