@@ -101,6 +101,12 @@ fuzz: ## Fuzz the decoders, one after the other (FUZZ_TARGETS="oip_decode", FUZZ
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=64 || exit 1; \
 	done
 
+# For how many seconds `make hostile` attacks.
+HOSTILE_SECONDS ?= 1200
+.PHONY: hostile
+hostile: build ## Attack a server over all protocols beside a client whose answers must stay right (HOSTILE_SECONDS=60)
+	$(PYTHON) tests/hostile/run.py --binary $(CARGO_TARGET_DIR)/release/onnxd --seconds $(HOSTILE_SECONDS)
+
 .PHONY: fuzz-operators
 fuzz-operators: ## Search ONNX Runtime for operators that crash; writes fuzz/operators/crashers.txt (half an hour)
 	$(PYTHON) -m venv $(CARGO_TARGET_DIR)/operators-venv

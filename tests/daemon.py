@@ -56,6 +56,10 @@ class Daemon:
             self._process.wait()
         self._reader.join()
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def stop(self):
         """Asks the daemon to end and requires that it does so in time and in order."""
         self._process.terminate()

@@ -4,7 +4,7 @@
 //! some models run for as long as their inputs say. This thread is held by no run, so it can end any of them.
 //!
 //! A run costs two atomic writes: its end time when it begins, and zero when it is over. The thread looks at all sessions
-//! every [`TICK`], and earlier if a run that it knows of must end earlier.
+//! every 50 ms, and earlier if a run that it knows of must end earlier.
 
 use std::{
     sync::{

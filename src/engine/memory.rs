@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a server that runs large models gives memory back: what is given back costs time to get again.
+/// How often a server that runs large models gives memory back: memory that was given back costs time to get again.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Gives back as [`give_back`] does, unless that was done a moment ago.

@@ -1,4 +1,4 @@
-//! The memory of runs: an allocator for ONNX Runtime that counts what runs hold, and refuses what is over a limit.
+//! The memory of runs: an allocator for ONNX Runtime that counts the memory of runs, and refuses allocations over a limit.
 //!
 //! ONNX Runtime takes a null pointer for memory, and writes there. So an allocation that is refused throws `std::bad_alloc`,
 //! as the runtime's own allocator does where the system has no memory; the runtime makes an error of the run of it. What
@@ -31,7 +31,7 @@ const OVERHEAD: usize = size_of::<Header>() + ALIGNMENT - 1;
 const AROUND: usize = 256;
 /// A run that holds less is never refused, so that small models answer beside greedy ones.
 const SMALL_BYTES: usize = 1 << 20;
-/// After a run that held so much with its answer, the heap gives back what is free.
+/// After a run that held so much with its answer, the heap gives back its free memory.
 const LARGE_BYTES: usize = 8 << 20;
 /// Others that hold less than this part of the limit are not to blame.
 const SMALL_PART: usize = 16;
@@ -274,7 +274,7 @@ type ThrowingAllocate = unsafe extern "C-unwind" fn(*mut sys::OrtAllocator, usiz
 ///
 /// A thread without a run is of a pool of the runtime's, where an exception would end the process: it is not limited.
 #[expect(unsafe_code, reason = "the runtime calls it through a C interface")]
-// SAFETY: it may be called with any arguments, from any thread; whoever calls it must let it unwind.
+// SAFETY: it may be called with any arguments, from any thread; the caller must let it unwind.
 unsafe extern "C-unwind" fn allocate(_allocator: *mut sys::OrtAllocator, bytes: usize) -> *mut c_void {
     if bytes == 0 {
         return ptr::null_mut();
@@ -357,7 +357,7 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     #[test]
-    fn whoever_is_alone_over_the_limit_is_to_blame() {
+    fn run_that_alone_is_over_the_limit_is_too_large() {
         let memory = RunMemory::limited(100 * MIB);
         let charging = memory.charge();
         let error = charging.hold_answer(101 * MIB, 0).unwrap_err();

@@ -95,7 +95,7 @@ impl ObservedOutputs {
         layout.is_none_or(|layout| !matches!(layout, RowLayout::None(..)))
     }
 
-    /// Returns what is known of an output.
+    /// The known dimensions and type of an output.
     pub fn get(&self, output: usize) -> Option<&ObservedOutput> {
         self.0.get(output)
     }

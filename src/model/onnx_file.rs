@@ -23,7 +23,7 @@ use crate::{
 /// Facts of an ONNX file, read without ONNX Runtime.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OnnxFile {
-    /// SHA-256 of the file and its external data, in hexadecimal; whoever reads the files knows it.
+    /// SHA-256 of the file and its external data, in hexadecimal; it can be computed from the files.
     pub sha256: String,
     /// The size of the file and its external data, in bytes.
     pub size_bytes: u64,

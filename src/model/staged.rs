@@ -1,7 +1,7 @@
 //! A model's files on their way into the runtime: what is checked, hashed and loaded are the same bytes.
 //!
 //! The runtime maps external data into memory for as long as the model lives. Whoever overwrites the file then changes the
-//! answers, and whoever truncates it ends the process. So a model with external data is loaded from a private copy, which is
+//! answers, and truncating it ends the process. So a model with external data is loaded from a private copy, which is
 //! removed once the model is loaded: what is mapped stays.
 
 use std::{

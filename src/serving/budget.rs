@@ -186,7 +186,7 @@ impl Drop for Charge<'_> {
     }
 }
 
-/// The bytes that the messages of one gRPC call have taken, shared by whoever reads them and whoever answers them.
+/// The bytes that the messages of one gRPC call have taken, shared by their reader and their handler.
 #[derive(Debug)]
 pub struct SharedCharge {
     budget: Arc<Budget>,

@@ -31,7 +31,7 @@ use crate::{
 /// The models of a server and its own state: what all protocols share.
 pub struct InferenceService {
     catalog: ArcSwap<Catalog>,
-    /// Locked by whoever makes the next catalog.
+    /// Locked while the next catalog is made.
     reaper: Mutex<Reaper>,
     loader: Loader,
     draining: AtomicBool,

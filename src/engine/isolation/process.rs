@@ -73,7 +73,7 @@ impl Process {
         wire::send(&self.control, frame)
     }
 
-    /// Closes the control socket: the child exits, and whoever waits for its answer gets an error.
+    /// Closes the control socket: the child exits, and callers that wait for it get an error.
     pub(super) fn hang_up(&self) {
         // It fails only where the child has closed it already.
         let _closed = self.control.shutdown(std::net::Shutdown::Both);
