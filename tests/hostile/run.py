@@ -91,7 +91,8 @@ class Hostile:
 
     def attack(self, seed):
         rng = random.Random(seed)
-        seeds = {name: [file.read_bytes() for file in sorted((SEEDS / name).iterdir())] for name in TARGETS}
+        # The first byte of a seed picks a model of the fuzz target.
+        seeds = {name: [file.read_bytes()[1:] for file in sorted((SEEDS / name).iterdir())] for name in TARGETS}
         connection = None
         while not self.over():
             manner = rng.randrange(10)
@@ -133,7 +134,7 @@ class Hostile:
             self.seen["gRPC not tried: grpcio is not installed"] += 1
             return
         rng = random.Random(seed)
-        seeds = [file.read_bytes() for file in sorted((SEEDS / "grpc_decode").iterdir())]
+        seeds = [file.read_bytes()[1:] for file in sorted((SEEDS / "grpc_decode").iterdir())]
         methods = ["/inference.GRPCInferenceService/ModelInfer", "/onnxd.v1.PredictionService/Predict"]
         with grpc.insecure_channel(self.grpc) as channel:
             calls = [channel.unary_unary(method, bytes, bytes) for method in methods]

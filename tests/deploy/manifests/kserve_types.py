@@ -40,7 +40,9 @@ def misfits(value, type_name, package, path):
         if not isinstance(value, SIMPLE[type_name]):
             yield "{}: expected {}, got {!r}".format(path, type_name, value)
     elif type_name == "V1Container":
-        yield from misfits_of_container(value, path)
+        yield from misfits_of_pod({"containers": [value]}, path)
+    elif type_name == "V1Volume":
+        yield from misfits_of_pod({"containers": [{"name": "x", "image": "x"}], "volumes": [value]}, path)
     elif type_name in ("V1ObjectMeta", ANYTHING):
         return
     else:
@@ -52,8 +54,8 @@ def misfits(value, type_name, package, path):
                 yield from misfits(item, fields[key], package, "{}.{}".format(path, key))
 
 
-def misfits_of_container(container, path):
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {"containers": [container]}}
+def misfits_of_pod(spec, path):
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
     try:
         kubernetes_validate.validate(pod, "1.37", strict=True)
     except kubernetes_validate.ValidationError as error:
