@@ -105,7 +105,9 @@ fuzz: ## Fuzz the decoders, one after the other (FUZZ_TARGETS="oip_decode", FUZZ
 HOSTILE_SECONDS ?= 1200
 .PHONY: hostile
 hostile: build ## Attack a server over all protocols beside a client whose answers must stay right (HOSTILE_SECONDS=60)
-	$(PYTHON) tests/hostile/run.py --binary $(CARGO_TARGET_DIR)/release/onnxd --seconds $(HOSTILE_SECONDS)
+	$(PYTHON) -m venv $(CARGO_TARGET_DIR)/hostile-venv
+	$(CARGO_TARGET_DIR)/hostile-venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/hostile/requirements.txt
+	$(CARGO_TARGET_DIR)/hostile-venv/bin/python tests/hostile/run.py --binary $(CARGO_TARGET_DIR)/release/onnxd --seconds $(HOSTILE_SECONDS)
 
 .PHONY: fuzz-operators
 fuzz-operators: ## Search ONNX Runtime for operators that crash; writes fuzz/operators/crashers.txt (half an hour)

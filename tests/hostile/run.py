@@ -33,6 +33,8 @@ TARGETS = {
     "tfs_decode": (["/v1/models/iris:predict", "/v1/models/iris:classify", "/v1/models/text:predict"], None),
     "mlflow_decode": (["/invocations"], "text/csv"),
 }
+# So many bytes at the front of a seed tell the fuzz target what the rest is.
+SELECTORS = {"native_decode": 1, "oip_decode": 3, "tfs_decode": 2, "mlflow_decode": 2, "grpc_decode": 2}
 REFERENCE = [
     ("/predict", {"features": [[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]]}),
     ("/models/ride_duration/predict", {"PULocationID": 100, "DOLocationID": 200, "trip_distance": 3.5}),
@@ -91,8 +93,7 @@ class Hostile:
 
     def attack(self, seed):
         rng = random.Random(seed)
-        # The first byte of a seed picks a model of the fuzz target.
-        seeds = {name: [file.read_bytes()[1:] for file in sorted((SEEDS / name).iterdir())] for name in TARGETS}
+        seeds = {name: bodies(name) for name in TARGETS}
         connection = None
         while not self.over():
             manner = rng.randrange(10)
@@ -134,7 +135,7 @@ class Hostile:
             self.seen["gRPC not tried: grpcio is not installed"] += 1
             return
         rng = random.Random(seed)
-        seeds = [file.read_bytes()[1:] for file in sorted((SEEDS / "grpc_decode").iterdir())]
+        seeds = bodies("grpc_decode")
         methods = ["/inference.GRPCInferenceService/ModelInfer", "/onnxd.v1.PredictionService/Predict"]
         with grpc.insecure_channel(self.grpc) as channel:
             calls = [channel.unary_unary(method, bytes, bytes) for method in methods]
@@ -155,6 +156,10 @@ class Hostile:
                 return
             self.memory.append(int(line.split()[1]) / 1024)
             time.sleep(1)
+
+
+def bodies(name):
+    return [file.read_bytes()[SELECTORS[name] :] for file in sorted((SEEDS / name).iterdir())]
 
 
 def mutated(rng, body):
