@@ -98,8 +98,11 @@ impl Trials {
             return Ok(Way::Usual);
         }
         if schema.rows.is_some() && request.rows() == 0 {
-            let outputs = schema.signature.outputs.iter().map(no_rows).collect::<Result<_>>()?;
-            return Ok(Way::Answer(InferResponse { outputs }));
+            let outputs: Option<Tensors> = schema.signature.outputs.iter().map(no_rows).collect::<Result<_>>()?;
+            // A row of unknown width is tried.
+            if let Some(outputs) = outputs {
+                return Ok(Way::Answer(InferResponse { outputs }));
+            }
         }
         match self.subject.outcomes.of(&kind) {
             Some(Outcome::Lived) => Ok(Way::Usual),
@@ -159,8 +162,8 @@ fn kind_of(inputs: &[Tensor], signature: &Signature) -> Kind {
     kind
 }
 
-/// Makes an output of no rows.
-fn no_rows(output: &OutputSpec) -> Result<Tensor> {
+/// Makes an output of no rows; `None` where the graph leaves the width of a row open.
+fn no_rows(output: &OutputSpec) -> Result<Option<Tensor>> {
     let unknown = || {
         let name = &output.tensor.name;
         Error::invalid(format!(
@@ -168,9 +171,9 @@ fn no_rows(output: &OutputSpec) -> Result<Tensor> {
         ))
     };
     let Some([Dim::Dynamic(_), columns @ ..]) = output.tensor.dims.as_deref() else { return Err(unknown()) };
-    let columns = columns.iter().map(|dim| dim.fixed().ok_or_else(unknown)).collect::<Result<Vec<_>>>()?;
+    let Some(columns) = columns.iter().map(Dim::fixed).collect::<Option<Vec<_>>>() else { return Ok(None) };
     let shape: Shape = [0].into_iter().chain(columns).collect();
-    Tensor::zeros(output.tensor.data_type, shape)
+    Tensor::zeros(output.tensor.data_type, shape).map(Some)
 }
 
 fn refusal(kind: &Kind, inputs: &[Tensor], signature: &Signature) -> Error {

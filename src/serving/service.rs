@@ -1,6 +1,7 @@
 //! The one door that every protocol goes through.
 
 use std::{
+    collections::HashSet,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -95,8 +96,8 @@ impl InferenceService {
         let mut reaper = self.reaper.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.catalog.load_full();
         let next = Arc::new(next(&before));
-        let is_listed = |model: &Arc<ServedModel>| next.loaded().any(|listed| Arc::ptr_eq(listed, model));
-        let retired = before.loaded().filter(|model| !is_listed(model)).cloned().collect();
+        let listed: HashSet<_> = next.loaded().map(Arc::as_ptr).collect();
+        let retired = before.loaded().filter(|model| !listed.contains(&Arc::as_ptr(model))).cloned().collect();
         self.catalog.store(next);
         reaper.retire(retired);
         self.changed.send_replace(());
