@@ -38,7 +38,7 @@ impl Deadline {
         Error::new(ErrorKind::DeadlineExceeded, format!("there was no answer within {:?}", self.allowed))
     }
 
-    /// Says it in the same words where whoever ran the request was the first to notice.
+    /// Words an error alike if the lane was the first to notice that the deadline has passed.
     fn worded(&self, error: Error) -> Error {
         match error.kind() {
             ErrorKind::DeadlineExceeded => self.passed(),
@@ -47,7 +47,7 @@ impl Deadline {
     }
 }
 
-/// What a protocol does of a prediction: the decoder and the encoder. The rest is [`predict`]'s.
+/// A wire protocol: decodes bodies into requests and encodes responses. Everything else is in [`predict`].
 pub trait Protocol: Send + 'static {
     type Body: Send + 'static;
     /// What the encoder must know of the request.

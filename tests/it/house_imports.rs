@@ -9,13 +9,16 @@ type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
 fn no_file_imports_itself_by_way_of_others() {
-    let offender = [source("a/one.rs", "use crate::a::{two::Two, three::{self, X}};"), source("a/three.rs", ""), {
-        source("a/two.rs", "fn f() { crate::a::one::f(); }")
-    }];
+    let offender = [
+        source("a/one.rs", "use crate::a::{two::Two, three::{self, X}};"),
+        source("a/three.rs", ""),
+        source("a/two.rs", "fn f() { crate::a::one::f(); }"),
+    ];
     assert_eq!(circle(arrows_of(&offender)), ["a/one.rs", "a/two.rs"]);
-    let tests_only = [source("a/one.rs", "use crate::a::two::T;"), {
-        source("a/two.rs", "#[cfg(test)]\nmod tests {\n    use crate::a::one::f;\n}")
-    }];
+    let tests_only = [
+        source("a/one.rs", "use crate::a::two::T;"),
+        source("a/two.rs", "#[cfg(test)]\nmod tests {\n    use crate::a::one::f;\n}"),
+    ];
     assert_eq!(circle(arrows_of(&tests_only)), [""; 0]);
 
     let sources = sources();
